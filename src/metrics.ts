@@ -1,0 +1,113 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+
+/**
+ * Every metric of one node, declared once. Counters and histograms are fed where things happen;
+ * the gauges are set by whoever knows their value, right before {@link Metrics.text}.
+ */
+export interface Metrics {
+  readonly peers: Gauge
+  readonly blobsHeld: Gauge
+  readonly blobsMissing: Gauge
+  readonly underReplicatedImages: Gauge
+  /** `plane` is one of `registry` (clients), `mesh` (records, heartbeats), `transfer` (blobs). */
+  readonly bytesReceived: Counter<'plane'>
+  readonly bytesSent: Counter<'plane'>
+  readonly replicationSeconds: Histogram
+  /** `route` is the pattern of a path and never the path, of which there are without end. */
+  readonly httpRequestSeconds: Histogram<'method' | 'route' | 'status'>
+  readonly contentType: string
+  /** All of them in the Prometheus text format. */
+  text(): Promise<string>
+  /** Stops measuring. */
+  close(): void
+}
+
+/** Metrics with a registry of their own, so that several nodes fit in one process. */
+export function openMetrics(): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  const stopLoopDelay = measureLoopDelay(registry)
+  collectDefaultMetrics({ register: registry })
+  return {
+    peers: new Gauge({
+      name: 'starling_peers',
+      help: 'Live members of the cluster, without this node',
+      registers
+    }),
+    blobsHeld: new Gauge({
+      name: 'starling_blobs_held',
+      help: 'Blobs complete, verified and synced on this node',
+      registers
+    }),
+    blobsMissing: new Gauge({
+      name: 'starling_blobs_missing',
+      help: 'Blobs that should exist on this node and are not held yet',
+      registers
+    }),
+    underReplicatedImages: new Gauge({
+      name: 'starling_under_replicated_images',
+      help: 'Images that some member is not known to hold in full',
+      registers
+    }),
+    bytesReceived: new Counter({
+      name: 'starling_bytes_received_total',
+      help: 'Bytes received, by plane',
+      labelNames: ['plane'],
+      registers
+    }),
+    bytesSent: new Counter({
+      name: 'starling_bytes_sent_total',
+      help: 'Bytes sent, by plane',
+      labelNames: ['plane'],
+      registers
+    }),
+    replicationSeconds: new Histogram({
+      name: 'starling_replication_seconds',
+      help: 'From first hearing of a blob to holding it, on the node that receives it',
+      buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000],
+      registers
+    }),
+    httpRequestSeconds: new Histogram({
+      name: 'starling_http_request_seconds',
+      help: 'From a request to the registry to the end of its answer',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100],
+      registers
+    }),
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    close: stopLoopDelay
+  }
+}
+
+/** Fine enough to see a stall that a heartbeat would feel, coarse enough to cost nothing. */
+const LOOP_PERIOD_MS = 10
+
+const LOOP_QUANTILES = [0.5, 0.9, 0.99, 1]
+
+/** Each scrape reads the delays since the one before. */
+function measureLoopDelay(registry: Registry): () => void {
+  const delays = monitorEventLoopDelay({ resolution: LOOP_PERIOD_MS })
+  delays.enable()
+  registry.registerMetric(
+    new Gauge({
+      name: 'starling_event_loop_delay_seconds',
+      help: 'How late the event loop came round since the last scrape, by quantile',
+      labelNames: ['quantile'],
+      registers: [],
+      collect() {
+        const observed = delays.count > 0
+        for (const quantile of LOOP_QUANTILES) {
+          // What is recorded is the time between two rounds of a timer, which is its period too.
+          const delayMs = observed ? delays.percentile(quantile * 100) / 1e6 - LOOP_PERIOD_MS : 0
+          this.set({ quantile: String(quantile) }, Math.max(0, delayMs) / 1_000)
+        }
+        delays.reset()
+      }
+    })
+  )
+  return () => {
+    delays.disable()
+  }
+}
