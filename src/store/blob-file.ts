@@ -1,0 +1,81 @@
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { StarlingError, systemCode } from '../errors.ts'
+import { readFully } from './disk.ts'
+
+/** The file of a blob, open for reading; it notices when the file is not what it should be. */
+export class BlobFile {
+  readonly #path: string
+  readonly #handle: FileHandle
+  readonly #sizeBytes: number
+  readonly #inode: number
+  #damaged = false
+
+  /**
+   * Opens the file; `undefined` when it is missing, unreadable or of another size. Throws
+   * `UNAVAILABLE` when the trouble is not the file's, such as too many open files.
+   */
+  static async open(path: string, sizeBytes: number): Promise<BlobFile | undefined> {
+    try {
+      const handle = await open(path, 'r')
+      const found = await handle.stat()
+      if (found.size === sizeBytes) return new BlobFile(path, handle, sizeBytes, found.ino)
+      await handle.close()
+      return undefined
+    } catch (error) {
+      if (isDamage(error)) return undefined
+      throw new StarlingError('UNAVAILABLE', `cannot open ${path}`, { cause: error })
+    }
+  }
+
+  private constructor(path: string, handle: FileHandle, sizeBytes: number, inode: number) {
+    this.#path = path
+    this.#handle = handle
+    this.#sizeBytes = sizeBytes
+    this.#inode = inode
+  }
+
+  /** Fills the buffer from `position`. Throws `DATA_DAMAGED` when the file does not go so far. */
+  async read(buffer: Uint8Array, position: number): Promise<void> {
+    try {
+      const bytesRead = await readFully(this.#handle, buffer, position)
+      if (bytesRead === buffer.length) return
+      this.#damaged = true
+    } catch (error) {
+      this.#damaged = isDamage(error)
+      throw new StarlingError('DATA_DAMAGED', `cannot read ${this.#path}`, { cause: error })
+    }
+    throw new StarlingError('DATA_DAMAGED', `${this.#path} has been cut short`)
+  }
+
+  /** The whole of a small file. Throws `DATA_DAMAGED`. */
+  async whole(): Promise<Buffer> {
+    const bytes = Buffer.alloc(this.#sizeBytes)
+    await this.read(bytes, 0)
+    return bytes
+  }
+
+  /** Whether a read met damage. */
+  get damaged(): boolean {
+    return this.#damaged
+  }
+
+  /** Whether no sound file has taken the place of this one since. */
+  async isStillInPlace(): Promise<boolean> {
+    try {
+      const found = await stat(this.#path)
+      return found.ino === this.#inode || found.size !== this.#sizeBytes
+    } catch (error) {
+      return isDamage(error)
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close()
+  }
+}
+
+/** Gone, or on a part of the disk that cannot be read any more. */
+function isDamage(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOENT' || code === 'EIO'
+}

@@ -1,0 +1,216 @@
+import { dirname } from 'node:path'
+import type { Readable } from 'node:stream'
+import { type Algorithm, algorithmOf, type Digest, digestOf } from '../digest.ts'
+import { isCode, StarlingError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { BlobFile } from './blob-file.ts'
+import { type Disk, diskError, nodeDisk } from './disk.ts'
+import { Holdings } from './holdings.ts'
+import { blobPath, type Layout, layoutOf } from './layout.ts'
+import type { BlobStat, Partial } from './partial.ts'
+import { Partials } from './partials.ts'
+import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
+
+export interface BlobsOptions {
+  readonly dataDir: string
+  readonly disk?: Disk
+  readonly log: Log
+  /** How long to wait for another process to let go of the data directory; 5 s by default. */
+  readonly lockWaitMs?: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Blobs on disk, named by their digest. A file under its final name is complete, verified and
+ * durable; everything else lies in `partial/`.
+ */
+export class Blobs {
+  readonly #layout: Layout
+  readonly #holdings: Holdings
+  readonly #partials: Partials
+  #closing: Promise<void> | undefined
+
+  /**
+   * Opens the store, making its directories when they are absent. An index that is lost or
+   * damaged is made anew from the files. Throws `DATA_LOCKED`, `DISK_FULL` or `DISK_FAILED`.
+   */
+  static async open(options: BlobsOptions): Promise<Blobs> {
+    const { dataDir, disk = nodeDisk, log, lockWaitMs, signal } = options
+    const layout = layoutOf(dataDir)
+    await makeDirectories(disk, layout, dataDir)
+    const holdings = await Holdings.open({
+      layout,
+      disk,
+      log,
+      ...(lockWaitMs !== undefined && { lockWaitMs }),
+      ...(signal && { signal })
+    })
+    try {
+      const partials = await Partials.open({
+        directory: layout.partial,
+        disk,
+        settle: (digest, verified) => holdings.keep(digest, verified)
+      })
+      return new Blobs(layout, holdings, partials)
+    } catch (error) {
+      await holdings.close()
+      throw diskError(error, 'clearing the partial files')
+    }
+  }
+
+  private constructor(layout: Layout, holdings: Holdings, partials: Partials) {
+    this.#layout = layout
+    this.#holdings = holdings
+    this.#partials = partials
+  }
+
+  /** What is held under this digest, from memory. */
+  stat(digest: Digest): BlobStat | undefined {
+    return this.#holdings.stat(digest)
+  }
+
+  /** Every digest held. */
+  digests(): IterableIterator<Digest> {
+    return this.#holdings.digests()
+  }
+
+  totals(): { count: number; bytes: number } {
+    return this.#holdings.totals()
+  }
+
+  /**
+   * A stream of a blob, or of a part of it. Throws `BLOB_UNKNOWN`, also when the file turns out to
+   * be missing or cut short: then it is no longer held and `onLost` is told. Damage met later
+   * destroys the stream, with the same consequence. Throws `RANGE_INVALID`.
+   */
+  async read(digest: Digest, range?: ByteRange): Promise<Readable> {
+    const stat = this.#known(digest)
+    const within = withinSize(range, stat.sizeBytes)
+    const file = await this.#open(digest, stat)
+    return new RangeStream(
+      {
+        read: (buffer, position) => file.read(buffer, position),
+        reach: async () => stat.sizeBytes,
+        release: async () => {
+          await file.close()
+          if (!file.damaged) return
+          await this.#holdings.lose(digest, 'its file broke off', () => file.isStillInPlace())
+        }
+      },
+      within
+    )
+  }
+
+  /**
+   * The whole of a small blob, its digest checked. Throws `SIZE_INVALID` above the limit, and
+   * `BLOB_UNKNOWN` as {@link read}, also when the bytes have rotted.
+   */
+  async bytes(digest: Digest, limitBytes: number): Promise<Buffer> {
+    const stat = this.#known(digest)
+    if (stat.sizeBytes > limitBytes) {
+      throw new StarlingError('SIZE_INVALID', `${digest} has more than ${limitBytes} bytes`)
+    }
+    const bytes = await this.#whole(digest, stat)
+    if (bytes !== undefined) return bytes
+    await this.#holdings.lose(
+      digest,
+      'its bytes do not match its digest',
+      async () => (await this.#whole(digest, stat)) === undefined
+    )
+    throw unknown(digest)
+  }
+
+  /** Stores a small blob, durably; nothing happens when it is held. Throws `DIGEST_INVALID`. */
+  async put(bytes: Uint8Array, digest: Digest): Promise<void> {
+    const algorithm = algorithmOf(digest)
+    if (digestOf(bytes, algorithm) !== digest) {
+      throw new StarlingError('DIGEST_INVALID', `the bytes are not ${digest}`)
+    }
+    if (this.stat(digest) !== undefined) return
+    const partial = await this.#partials.takeTemporary(algorithm)
+    await partial.append(bytes)
+    await partial.commit(digest)
+  }
+
+  /**
+   * Opens a file to be filled, or goes on with one left from before, whose bytes are read and
+   * hashed again first. Names are lower-case letters, digits and hyphens. Throws `UNAVAILABLE`
+   * while it is open elsewhere, `DISK_FULL` or `DISK_FAILED`.
+   */
+  async partial(name: string, algorithm: Algorithm, signal?: AbortSignal): Promise<Partial> {
+    return this.#partials.take(name, algorithm, signal)
+  }
+
+  /** Names of the partial files of downloads, open or left from before. */
+  partials(): Promise<string[]> {
+    return this.#partials.names()
+  }
+
+  /** Lets a blob go, and its disk space once its last reader has ended. `onLost` is not told. */
+  remove(digest: Digest): Promise<void> {
+    return this.#holdings.remove(digest)
+  }
+
+  /** Calls the listener after each durable commit, until the function given back is called. */
+  onHeld(listener: (digest: Digest, stat: BlobStat) => void): () => void {
+    return this.#holdings.held.add(listener)
+  }
+
+  /** Calls the listener for each blob found missing or damaged. */
+  onLost(listener: (digest: Digest) => void): () => void {
+    return this.#holdings.lost.add(listener)
+  }
+
+  /** Lets commits under way end; keeps partial files for the next start. */
+  close(): Promise<void> {
+    this.#closing ??= this.#partials.close().then(() => this.#holdings.close())
+    return this.#closing
+  }
+
+  #known(digest: Digest): BlobStat {
+    const stat = this.stat(digest)
+    if (stat === undefined) throw unknown(digest)
+    return stat
+  }
+
+  async #open(digest: Digest, stat: BlobStat): Promise<BlobFile> {
+    const path = blobPath(this.#layout, digest)
+    const file = await BlobFile.open(path, stat.sizeBytes)
+    if (file !== undefined) return file
+    await this.#holdings.lose(digest, 'its file is missing or has another size', async () => {
+      const again = await BlobFile.open(path, stat.sizeBytes)
+      await again?.close()
+      return again === undefined
+    })
+    throw unknown(digest)
+  }
+
+  /** The verified bytes; `undefined` when they are damaged in any way. */
+  async #whole(digest: Digest, stat: BlobStat): Promise<Buffer | undefined> {
+    const file = await BlobFile.open(blobPath(this.#layout, digest), stat.sizeBytes)
+    try {
+      const bytes = await file?.whole()
+      return bytes && digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined
+    } catch (error) {
+      if (isCode(error, 'DATA_DAMAGED')) return undefined
+      throw error
+    } finally {
+      await file?.close()
+    }
+  }
+}
+
+async function makeDirectories(disk: Disk, layout: Layout, dataDir: string): Promise<void> {
+  try {
+    for (const path of [...layout.trees, layout.partial, layout.index]) {
+      await disk.makeDirectory(path)
+    }
+    for (const path of [layout.blobs, dataDir]) await disk.syncDirectory(path)
+  } catch (error) {
+    throw diskError(error, `making the directories below ${dirname(layout.blobs)}`)
+  }
+}
+
+function unknown(digest: Digest): StarlingError {
+  return new StarlingError('BLOB_UNKNOWN', `${digest} is not held here`, { detail: digest })
+}

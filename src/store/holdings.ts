@@ -1,0 +1,192 @@
+import { dirname } from 'node:path'
+import type { Digest } from '../digest.ts'
+import { systemCode } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { type Disk, diskError } from './disk.ts'
+import { blobPath, type Layout, scanBlobs, shardPath, sizeOf } from './layout.ts'
+import { Listeners } from './listeners.ts'
+import type { BlobStat, Verified } from './partial.ts'
+import { SizeIndex } from './size-index.ts'
+import { Turns } from './turns.ts'
+
+export interface HoldingsOptions {
+  readonly layout: Layout
+  readonly disk: Disk
+  readonly log: Log
+  readonly lockWaitMs?: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * The blobs that are complete, verified and durable here. How one comes to be held, and how it
+ * goes, is written in this file and nowhere else.
+ */
+export class Holdings {
+  readonly held: Listeners<[Digest, BlobStat]>
+  readonly lost: Listeners<[Digest]>
+  readonly #options: HoldingsOptions
+  readonly #index: SizeIndex
+  readonly #sizes: Map<Digest, number>
+  readonly #turns = new Turns<Digest>()
+  /** Directories whose own name is known to be durable. */
+  readonly #shards = new Set<string>()
+  #bytes = 0
+
+  /** Finds what is held. Throws `DATA_LOCKED`, or `DISK_FAILED` when the disk cannot be trusted. */
+  static async open(options: HoldingsOptions): Promise<Holdings> {
+    const { layout, disk, log, lockWaitMs, signal } = options
+    const { index, sizes: indexed } = await SizeIndex.open({
+      directory: layout.index,
+      log,
+      ...(lockWaitMs !== undefined && { lockWaitMs }),
+      ...(signal && { signal })
+    })
+    try {
+      const sizes = new Map<Digest, number>()
+      const unindexed = new Map<Digest, number>()
+      for await (const digest of scanBlobs(layout)) {
+        const known = indexed.get(digest)
+        const size = known ?? (await sizeOf(blobPath(layout, digest)))
+        if (size === undefined) continue
+        sizes.set(digest, size)
+        if (known === undefined) unindexed.set(digest, size)
+      }
+      await syncNames(disk, layout, unindexed.keys())
+      const gone = [...indexed.keys()].filter(digest => !sizes.has(digest))
+      await index.update(unindexed, gone)
+      log.info({ blobs: sizes.size, unindexed: unindexed.size }, 'blobs found')
+      return new Holdings(options, index, sizes)
+    } catch (error) {
+      await index.close()
+      throw diskError(error, 'looking for the blobs')
+    }
+  }
+
+  private constructor(options: HoldingsOptions, index: SizeIndex, sizes: Map<Digest, number>) {
+    this.#options = options
+    this.#index = index
+    this.#sizes = sizes
+    for (const size of sizes.values()) this.#bytes += size
+    this.held = new Listeners(options.log)
+    this.lost = new Listeners(options.log)
+  }
+
+  stat(digest: Digest): BlobStat | undefined {
+    const sizeBytes = this.#sizes.get(digest)
+    return sizeBytes === undefined ? undefined : { sizeBytes }
+  }
+
+  digests(): IterableIterator<Digest> {
+    return this.#sizes.keys()
+  }
+
+  totals(): { count: number; bytes: number } {
+    return { count: this.#sizes.size, bytes: this.#bytes }
+  }
+
+  /**
+   * Gives verified bytes their final name, or drops them when that blob is held already. The order
+   * is that of design section 4; when a step fails, the file is removed under either name, since
+   * a sync that failed once may claim success when it is asked again.
+   */
+  keep(digest: Digest, verified: Verified): Promise<BlobStat> {
+    return this.#turns.take(digest, async () => {
+      const { layout, disk } = this.#options
+      const path = blobPath(layout, digest)
+      const { sizeBytes } = verified
+      if (this.#sizes.has(digest)) {
+        if ((await sizeOf(path)) === sizeBytes) {
+          await disk.remove(verified.path)
+          return { sizeBytes }
+        }
+        // A push of what is held repairs a file that was cut short behind our back. The old one
+        // goes first, with its index entry, which would vouch for the new name before its sync.
+        await this.#dropDamaged(digest, 'its file is missing or has another size')
+      }
+      try {
+        await verified.sync()
+        await this.#makeShard(digest)
+        await disk.rename(verified.path, path)
+        await disk.syncDirectory(dirname(path))
+      } catch (error) {
+        await Promise.allSettled([disk.remove(verified.path), disk.remove(path)])
+        throw diskError(error, `keeping ${digest}`)
+      }
+      await this.#index.update(new Map([[digest, sizeBytes]]), [])
+      this.#sizes.set(digest, sizeBytes)
+      this.#bytes += sizeBytes
+      this.held.tell(digest, { sizeBytes })
+      return { sizeBytes }
+    })
+  }
+
+  /** Lets a blob go; streams that read it run to their end. */
+  remove(digest: Digest): Promise<void> {
+    return this.#turns.take(digest, () => this.#drop(digest))
+  }
+
+  /**
+   * Drops a blob that was found damaged, and tells the listeners. By its turn the blob may have
+   * been replaced by a sound one, so the damage is looked at again first.
+   */
+  lose(digest: Digest, reason: string, isDamaged: () => Promise<boolean>): Promise<void> {
+    return this.#turns.take(digest, async () => {
+      if (!this.#sizes.has(digest) || !(await isDamaged())) return
+      await this.#dropDamaged(digest, reason)
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#index.close()
+  }
+
+  async #dropDamaged(digest: Digest, reason: string): Promise<void> {
+    const { log } = this.#options
+    log.error({ digest, reason }, 'blob lost')
+    await this.#drop(digest).catch(error => {
+      log.warn({ digest, err: error }, 'damaged blob not removed')
+    })
+    this.lost.tell(digest)
+  }
+
+  /** The reverse of `keep`: out of memory, out of the index, off the disk. */
+  async #drop(digest: Digest): Promise<void> {
+    const { layout, disk } = this.#options
+    if (!this.#sizes.has(digest)) return
+    this.#forget(digest)
+    await this.#index.update(new Map(), [digest])
+    const path = blobPath(layout, digest)
+    try {
+      await disk.remove(path)
+      await disk.syncDirectory(dirname(path))
+    } catch (error) {
+      // The directory itself may be gone, and with it what was to be removed.
+      if (systemCode(error) !== 'ENOENT') throw diskError(error, `removing ${digest}`)
+    }
+  }
+
+  #forget(digest: Digest): void {
+    this.#bytes -= this.#sizes.get(digest) ?? 0
+    this.#sizes.delete(digest)
+  }
+
+  /** The name of a shard must be durable too, before anything in it is. */
+  async #makeShard(digest: Digest): Promise<void> {
+    const { layout, disk } = this.#options
+    const shard = shardPath(layout, digest)
+    if (this.#shards.has(shard)) return
+    await disk.makeDirectory(shard)
+    await disk.syncDirectory(dirname(shard))
+    this.#shards.add(shard)
+  }
+}
+
+/**
+ * Makes names durable that a process found but may have died before syncing: what has an index
+ * entry was synced before the entry was written, all else is synced now.
+ */
+async function syncNames(disk: Disk, layout: Layout, digests: Iterable<Digest>): Promise<void> {
+  const shards = new Set([...digests].map(digest => shardPath(layout, digest)))
+  for (const shard of shards) await disk.syncDirectory(shard)
+  for (const tree of new Set([...shards].map(dirname))) await disk.syncDirectory(tree)
+}

@@ -1,0 +1,70 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { algorithmOf, type Digest, hexOf, tryDigest } from '../digest.ts'
+import { systemCode } from '../errors.ts'
+
+const ALGORITHMS = ['sha256', 'sha512'] as const
+
+/** Where things are below the data directory. Paths are built only from parsed digests and names. */
+export interface Layout {
+  /** `<algorithm>/<first 2 hex digits>/<hex>`: complete and verified blobs. */
+  readonly blobs: string
+  /** One directory per algorithm, in which the shards are made when first needed. */
+  readonly trees: readonly string[]
+  /** Files on their way to become blobs, and the session files of uploads. */
+  readonly partial: string
+  /** The Level index of sizes; can be lost at any time. */
+  readonly index: string
+}
+
+export function layoutOf(dataDir: string): Layout {
+  const blobs = join(dataDir, 'blobs')
+  return {
+    blobs,
+    trees: ALGORITHMS.map(algorithm => join(blobs, algorithm)),
+    partial: join(dataDir, 'partial'),
+    index: join(dataDir, 'index', 'blobs')
+  }
+}
+
+export function shardPath(layout: Layout, digest: Digest): string {
+  return join(layout.blobs, algorithmOf(digest), hexOf(digest).slice(0, 2))
+}
+
+export function blobPath(layout: Layout, digest: Digest): string {
+  return join(shardPath(layout, digest), hexOf(digest))
+}
+
+/** The digests that have a file under their final name; files of other names are passed over. */
+export async function* scanBlobs(layout: Layout): AsyncIterable<Digest> {
+  for (const algorithm of ALGORITHMS) {
+    const tree = join(layout.blobs, algorithm)
+    for (const shard of await readdir(tree)) {
+      for (const name of await namesIn(join(tree, shard))) {
+        const digest = tryDigest(`${algorithm}:${name}`)
+        if (digest !== undefined && name.startsWith(shard)) yield digest
+      }
+    }
+  }
+}
+
+/** The size of a file in bytes; `undefined` when there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    const found = await stat(path)
+    return found.isFile() ? found.size : undefined
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function namesIn(directory: string): Promise<readonly string[]> {
+  try {
+    return await readdir(directory)
+  } catch (error) {
+    // A stray file where a shard should be is somebody else's and holds no blobs.
+    if (systemCode(error) === 'ENOTDIR') return []
+    throw error
+  }
+}

@@ -1,0 +1,152 @@
+import type { Clock } from '../clock.ts'
+import type { Digest } from '../digest.ts'
+import { isCode, StarlingError } from '../errors.ts'
+import type { Blobs } from './blobs.ts'
+import type { BlobStat, Partial } from './partial.ts'
+import { UPLOAD_PREFIX } from './partials.ts'
+
+/** A push session as its client sees it. */
+export interface Upload {
+  /** A UUID. */
+  readonly id: string
+  readonly repository: string
+  /** Bytes taken so far; it grows while a body is being taken. */
+  readonly offset: number
+}
+
+export interface AppendOptions {
+  /** Where the client believes that the body starts. */
+  readonly start?: number
+  /** The length that the client declared for the body. */
+  readonly lengthBytes?: number
+}
+
+export interface UploadSessionOptions {
+  readonly id: string
+  readonly repository: string
+  /** Bytes that the file has from before. */
+  readonly offset: number
+  readonly blobs: Blobs
+  readonly clock: Clock
+}
+
+type State = 'idle' | 'busy' | 'ended'
+
+/** One upload: lets a single writer at a time at the partial file behind it. */
+export class UploadSession implements Upload {
+  readonly id: string
+  readonly repository: string
+  readonly #options: UploadSessionOptions
+  /** Opened by the first use, so that sessions left from before cost no reading at start. */
+  #partial: Partial | undefined
+  #state: State = 'idle'
+  #touchedAtMs: number
+
+  constructor(options: UploadSessionOptions) {
+    this.id = options.id
+    this.repository = options.repository
+    this.#options = options
+    this.#touchedAtMs = options.clock.monotonic()
+  }
+
+  get offset(): number {
+    return this.#partial?.offset ?? this.#options.offset
+  }
+
+  /** Time since the last byte or request, in milliseconds. */
+  get idleMs(): number {
+    return this.#options.clock.monotonic() - this.#touchedAtMs
+  }
+
+  /** See `Uploads.append`. */
+  append(body: AsyncIterable<Uint8Array>, options: AppendOptions): Promise<number> {
+    return this.#exclusively(async () => {
+      const { start, lengthBytes } = options
+      if (start !== undefined && start !== this.offset) {
+        throw new StarlingError('RANGE_INVALID', `the upload goes on at byte ${this.offset}`, {
+          detail: this.offset
+        })
+      }
+      await this.#take(await this.#open(), body, lengthBytes)
+      return this.offset
+    })
+  }
+
+  /** See `Uploads.finish`. */
+  commit(digest: Digest): Promise<BlobStat> {
+    return this.#exclusively(async () => {
+      const partial = await this.#open()
+      return partial.commit(digest)
+    })
+  }
+
+  /** Ends the session, whatever it is doing, and removes its bytes. */
+  async discard(): Promise<void> {
+    this.#state = 'ended'
+    await this.#partial?.discard()
+  }
+
+  /** Stops, and keeps the bytes for the next start. */
+  async close(): Promise<void> {
+    this.#state = 'ended'
+    await this.#partial?.close()
+  }
+
+  async #exclusively<Result>(task: () => Promise<Result>): Promise<Result> {
+    if (this.#state === 'ended') throw this.#unknown()
+    if (this.#state === 'busy') {
+      throw new StarlingError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
+    }
+    this.#state = 'busy'
+    this.#touchedAtMs = this.#options.clock.monotonic()
+    try {
+      return await task()
+    } catch (error) {
+      // A file that was closed under the writer was cancelled, or expired.
+      throw isCode(error, 'CLOSED') ? this.#unknown() : error
+    } finally {
+      if (this.#state === 'busy') this.#state = 'idle'
+    }
+  }
+
+  async #open(): Promise<Partial> {
+    this.#partial ??= await this.#options.blobs.partial(`${UPLOAD_PREFIX}${this.id}`, 'sha256')
+    // The session may have ended while the file was being read.
+    if (this.#state === 'ended') {
+      await this.#partial.discard()
+      throw this.#unknown()
+    }
+    return this.#partial
+  }
+
+  async #take(
+    partial: Partial,
+    body: AsyncIterable<Uint8Array>,
+    lengthBytes: number | undefined
+  ): Promise<void> {
+    let left = lengthBytes ?? Number.POSITIVE_INFINITY
+    try {
+      for await (const chunk of body) {
+        this.#touchedAtMs = this.#options.clock.monotonic()
+        await partial.append(chunk.length > left ? chunk.subarray(0, left) : chunk)
+        left -= chunk.length
+        if (left < 0) throw wrongLength('longer', lengthBytes)
+      }
+    } finally {
+      // What is answered for, or found by a later question, must survive a kill.
+      await partial.flush()
+    }
+    if (left > 0 && lengthBytes !== undefined) throw wrongLength('shorter', lengthBytes)
+  }
+
+  #unknown(): StarlingError {
+    return new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload', { detail: this.id })
+  }
+}
+
+function wrongLength(how: 'longer' | 'shorter', lengthBytes: number | undefined): StarlingError {
+  return new StarlingError(
+    'SIZE_INVALID',
+    `the body is ${how} than the ${lengthBytes} bytes declared`
+  )
+}

@@ -1,0 +1,216 @@
+import { randomUUID } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../clock.ts'
+import type { Digest } from '../digest.ts'
+import { isCode, StarlingError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Blobs } from './blobs.ts'
+import { type Disk, diskError, nodeDisk } from './disk.ts'
+import { layoutOf, sizeOf } from './layout.ts'
+import type { BlobStat } from './partial.ts'
+import { SESSION_SUFFIX, UPLOAD_PREFIX } from './partials.ts'
+import { readSession, writeSession } from './session.ts'
+import { type AppendOptions, type Upload, UploadSession } from './upload-session.ts'
+
+/** Longer than any retry of a client; what it left behind is of no use to anyone else. */
+const IDLE_TIMEOUT_MS = 60 * 60 * 1000
+
+/** Each session may hold an open file and 4 MiB of bytes on their way to the disk. */
+const MAX_SESSIONS = 256
+
+export interface UploadsOptions {
+  readonly dataDir: string
+  readonly blobs: Blobs
+  readonly clock: Clock
+  readonly log: Log
+  readonly disk?: Disk
+  /** How long a session may stay without a byte before it is removed; 1 h by default. */
+  readonly idleTimeoutMs?: number
+  /** Sessions at a time; 256 by default. */
+  readonly maxSessions?: number
+}
+
+/**
+ * Push sessions: blobs that clients upload in one or several requests (OCI distribution,
+ * "Pushing blobs"). They survive a restart of the process, with every byte that was answered for.
+ */
+export class Uploads {
+  readonly #options: UploadsOptions
+  readonly #disk: Disk
+  readonly #directory: string
+  readonly #idleTimeoutMs: number
+  readonly #sessions: Map<string, UploadSession>
+  readonly #timer: NodeJS.Timeout
+  /** Sessions being made, which count against the bound too. */
+  #creating = 0
+  #closing: Promise<void> | undefined
+
+  /** Finds the sessions left from before; bytes without one are removed. */
+  static async open(options: UploadsOptions): Promise<Uploads> {
+    const { blobs, clock, disk = nodeDisk } = options
+    const directory = layoutOf(options.dataDir).partial
+    const sessions = new Map<string, UploadSession>()
+    try {
+      const names = (await readdir(directory)).filter(name => name.startsWith(UPLOAD_PREFIX))
+      for (const name of names.filter(name => name.endsWith(SESSION_SUFFIX))) {
+        const session = await readSession(join(directory, name))
+        if (session === undefined || name !== sessionName(session.id)) continue
+        // A session without bytes has been finished, by a process that died right after.
+        const offset = await sizeOf(join(directory, dataName(session.id)))
+        if (offset === undefined) continue
+        sessions.set(session.id, new UploadSession({ ...session, offset, blobs, clock }))
+      }
+      const kept = new Set([...sessions.keys()].flatMap(id => [dataName(id), sessionName(id)]))
+      for (const name of names) {
+        if (!kept.has(name)) await disk.remove(join(directory, name))
+      }
+    } catch (error) {
+      throw diskError(error, 'looking for uploads')
+    }
+    return new Uploads(options, sessions)
+  }
+
+  private constructor(options: UploadsOptions, sessions: Map<string, UploadSession>) {
+    this.#options = options
+    this.#disk = options.disk ?? nodeDisk
+    this.#directory = layoutOf(options.dataDir).partial
+    this.#idleTimeoutMs = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS
+    this.#sessions = sessions
+    this.#timer = setInterval(() => void this.expire(), Math.max(this.#idleTimeoutMs / 4, 1000))
+    this.#timer.unref()
+  }
+
+  /** Begins a session. Throws `TOOMANYREQUESTS` at the bound, `DISK_FULL` or `DISK_FAILED`. */
+  async create(repository: string): Promise<Upload> {
+    this.#checkOpen()
+    const { maxSessions = MAX_SESSIONS, blobs, clock } = this.#options
+    if (this.#sessions.size + this.#creating >= maxSessions) {
+      throw new StarlingError('TOOMANYREQUESTS', `${maxSessions} uploads are under way`, {
+        retryAfterSeconds: 5
+      })
+    }
+    const id = randomUUID()
+    this.#creating += 1
+    try {
+      const file = await this.#disk.openFile(join(this.#directory, dataName(id)))
+      await file.close()
+      const path = join(this.#directory, sessionName(id))
+      await writeSession(this.#disk, path, { version: 1, id, repository })
+    } catch (error) {
+      await this.#removeFiles(id)
+      throw diskError(error, 'beginning an upload')
+    } finally {
+      this.#creating -= 1
+    }
+    const session = new UploadSession({ id, repository, offset: 0, blobs, clock })
+    this.#sessions.set(id, session)
+    return session
+  }
+
+  /** The session of this id; throws `BLOB_UPLOAD_UNKNOWN`, also when of another repository. */
+  get(repository: string, id: string): Upload {
+    const session = this.#sessions.get(id)
+    if (session?.repository !== repository) throw unknownUpload(id)
+    return session
+  }
+
+  /**
+   * Appends a body and gives the new offset. What arrived is kept and answered for, also when the
+   * body breaks off (its error is thrown), and when it is longer or shorter than declared
+   * (`SIZE_INVALID`; a longer one is kept up to what was declared). Throws `RANGE_INVALID` when
+   * it starts elsewhere than at the offset, and `BLOB_UPLOAD_INVALID` while another body is being
+   * taken; both leave the session as it is. A disk failure ends the session.
+   */
+  async append(
+    upload: Upload,
+    body: AsyncIterable<Uint8Array>,
+    options: AppendOptions = {}
+  ): Promise<number> {
+    const session = this.#session(upload)
+    try {
+      return await session.append(body, options)
+    } catch (error) {
+      if (isCode(error, 'DISK_FULL') || isCode(error, 'DISK_FAILED')) await this.#end(session)
+      throw error
+    }
+  }
+
+  /**
+   * Ends the session: its bytes become a blob, durably. Throws `DIGEST_INVALID` when they are
+   * another one, and then the session is gone too; `BLOB_UPLOAD_INVALID` while a body is taken.
+   */
+  async finish(upload: Upload, digest: Digest): Promise<BlobStat> {
+    const session = this.#session(upload)
+    try {
+      const stat = await session.commit(digest)
+      await this.#end(session)
+      return stat
+    } catch (error) {
+      if (!isCode(error, 'BLOB_UPLOAD_INVALID')) await this.#end(session)
+      throw error
+    }
+  }
+
+  /** Ends the session and removes its bytes; a body being taken fails. */
+  async cancel(upload: Upload): Promise<void> {
+    await this.#end(this.#session(upload))
+  }
+
+  /** Removes the sessions that have been idle too long; called by a timer of our own. */
+  async expire(): Promise<void> {
+    for (const session of [...this.#sessions.values()]) {
+      if (session.idleMs < this.#idleTimeoutMs) continue
+      this.#options.log.info({ upload: session.id, bytes: session.offset }, 'upload expired')
+      await this.#end(session)
+    }
+  }
+
+  /** Keeps all sessions for the next start. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#timer)
+    await Promise.all([...this.#sessions.values()].map(session => session.close()))
+  }
+
+  /** By the id, since the caller may hold a session that has ended. */
+  #session(upload: Upload): UploadSession {
+    this.#checkOpen()
+    const session = this.#sessions.get(upload.id)
+    if (session === undefined) throw unknownUpload(upload.id)
+    return session
+  }
+
+  async #end(session: UploadSession): Promise<void> {
+    this.#sessions.delete(session.id)
+    await session.discard()
+    await this.#removeFiles(session.id)
+  }
+
+  /** Bytes first: a session without bytes is as good as none at the next start. */
+  async #removeFiles(id: string): Promise<void> {
+    for (const name of [dataName(id), sessionName(id)]) {
+      await this.#disk.remove(join(this.#directory, name)).catch(() => undefined)
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new StarlingError('CLOSED', 'the uploads are closed')
+  }
+}
+
+function dataName(id: string): string {
+  return `${UPLOAD_PREFIX}${id}`
+}
+
+function sessionName(id: string): string {
+  return `${dataName(id)}${SESSION_SUFFIX}`
+}
+
+function unknownUpload(id: string): StarlingError {
+  return new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload', { detail: id })
+}
