@@ -1,0 +1,190 @@
+import { StarlingError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { Draft } from './draft.ts'
+import type { Heads } from './merge.ts'
+import type { StampedRecord } from './record.ts'
+import { rewrite, type Storage } from './recovery.ts'
+import type { Stamp } from './stamp.ts'
+
+/** One record that a plan merged, with its register before and after. */
+export interface Outcome {
+  readonly record: StampedRecord
+  readonly before: Heads
+  readonly after: Heads
+}
+
+/** Works out what to merge. It must check before it merges: once a draft is changed it may not throw. */
+export type Plan = (draft: Draft) => Promise<readonly Outcome[]>
+
+export interface CommitsOptions<R> {
+  readonly storage: Storage
+  /** The hybrid clock, to be kept with each batch. */
+  readonly floor: () => Stamp
+  /** Told of each plan's outcomes when they are durable and visible; gives the caller's answer. */
+  readonly committed: (outcomes: readonly Outcome[]) => R
+  readonly log: Log
+  /** Bytes that the journal may hold beyond twice what lives, before it is written anew. */
+  readonly compactSlackBytes?: number
+}
+
+interface Job<R> {
+  readonly plan: Plan
+  readonly records: number
+  resolve(answer: R): void
+  reject(error: unknown): void
+}
+
+/** Records that wait to be committed; more are refused, for peers offer them again anyway. */
+const MAX_PENDING_RECORDS = 16_384
+/** Records that share one sync: with 4 KiB each, some megabytes in memory. */
+const MAX_GROUP_RECORDS = 1_024
+/** Small enough to replay in a moment, large enough that a quiet node never compacts. */
+const COMPACT_SLACK_BYTES = 8 * 1024 * 1024
+
+type State =
+  | { readonly kind: 'running' }
+  | { readonly kind: 'failed'; readonly cause: unknown }
+  | { readonly kind: 'closed' }
+
+/**
+ * The one queue through which every change goes. What waits while a sync runs is worked out and
+ * synced together after it, each plan seeing what the plans before it merged.
+ */
+export class Commits<R> {
+  readonly #options: CommitsOptions<R>
+  readonly #jobs: Job<R>[] = []
+  readonly #closing = new AbortController()
+  #state: State = { kind: 'running' }
+  #pending = 0
+  #draining: Promise<void> | undefined
+  #compacting: Promise<void> | undefined
+  #compactAbove = 0
+
+  constructor(options: CommitsOptions<R>) {
+    this.#options = options
+  }
+
+  /**
+   * Commits what a plan of about so many records merges. Throws `DISK_FULL` or `DISK_FAILED` when
+   * it is not durable, `UNAVAILABLE` when too much waits already, and what the plan throws.
+   */
+  run(records: number, plan: Plan): Promise<R> {
+    if (this.#state.kind !== 'running') return Promise.reject(stopped(this.#state))
+    if (this.#pending + records > MAX_PENDING_RECORDS) {
+      return Promise.reject(
+        new StarlingError('UNAVAILABLE', 'too many records wait to be written', {
+          retryAfterSeconds: 1
+        })
+      )
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<R>()
+    this.#jobs.push({ plan, records, resolve, reject })
+    this.#pending += records
+    this.#draining ??= this.#drain()
+    return promise
+  }
+
+  /** Finishes what waits; a compaction that runs is given up. */
+  async close(): Promise<void> {
+    if (this.#state.kind === 'running') this.#state = { kind: 'closed' }
+    this.#closing.abort(new StarlingError('CLOSED', 'the records are closed'))
+    await this.#draining
+    await this.#compacting
+  }
+
+  async #drain(): Promise<void> {
+    await Promise.resolve()
+    for (let group = this.#take(); group.length > 0; group = this.#take()) {
+      await this.#commit(group)
+      await this.#compactIfWorthwhile()
+    }
+    this.#draining = undefined
+  }
+
+  #take(): Job<R>[] {
+    let records = 0
+    let jobs = 0
+    for (const job of this.#jobs) {
+      if (jobs > 0 && records + job.records > MAX_GROUP_RECORDS) break
+      records += job.records
+      jobs++
+    }
+    this.#pending -= records
+    return this.#jobs.splice(0, jobs)
+  }
+
+  async #commit(group: readonly Job<R>[]): Promise<void> {
+    const { journal, index } = this.#options.storage
+    const draft = new Draft(index)
+    const done: { job: Job<R>; outcomes: readonly Outcome[] }[] = []
+    for (const job of group) {
+      try {
+        if (this.#state.kind === 'failed') throw stopped(this.#state)
+        done.push({ job, outcomes: await job.plan(draft) })
+      } catch (error) {
+        job.reject(error)
+      }
+    }
+    try {
+      const floor = this.#options.floor()
+      const batches = done
+        .filter(({ outcomes }) => outcomes.length > 0)
+        .map(({ outcomes }) => ({ floor, records: outcomes.map(({ record }) => record.bytes) }))
+      if (batches.length > 0) {
+        const mark = await journal.append(batches)
+        await this.#index(() => index.commit(draft.changes(), mark, floor))
+      }
+    } catch (error) {
+      for (const { job } of done) job.reject(error)
+      return
+    }
+    for (const { job, outcomes } of done) {
+      job.resolve(this.#options.committed(outcomes))
+    }
+  }
+
+  /**
+   * After a failed commit the index and what is in memory may differ, while the journal is right.
+   * Only opening it all again sorts that out, so nothing more is written until the next start.
+   */
+  async #index(commit: () => Promise<void>): Promise<void> {
+    try {
+      await commit()
+    } catch (cause) {
+      this.#state = { kind: 'failed', cause }
+      this.#options.log.error({ err: cause }, 'record index failed, restart needed')
+      throw stopped(this.#state)
+    }
+  }
+
+  /** Begins a compaction between two commits, and lets it run beside the next ones. */
+  async #compactIfWorthwhile(): Promise<void> {
+    const { storage, log, compactSlackBytes = COMPACT_SLACK_BYTES } = this.#options
+    const liveBytes = storage.index.contents.fingerprint.sizeBytes
+    const { sizeBytes } = storage.journal
+    if (this.#state.kind !== 'running' || this.#compacting !== undefined) return
+    if (sizeBytes < Math.max(2 * liveBytes + compactSlackBytes, this.#compactAbove)) return
+    this.#compactAbove = sizeBytes + compactSlackBytes
+    const begun = Promise.withResolvers<void>()
+    this.#compacting = rewrite(storage, { signal: this.#closing.signal, begun: begun.resolve })
+      .then(() => {
+        this.#compactAbove = 0
+        log.info({ before: sizeBytes, after: storage.journal.sizeBytes }, 'journal compacted')
+      })
+      .catch(error => {
+        if (!this.#closing.signal.aborted) log.warn({ err: error }, 'journal not compacted')
+      })
+      .finally(() => {
+        this.#compacting = undefined
+        begun.resolve()
+      })
+    await begun.promise
+  }
+}
+
+function stopped(state: State): StarlingError {
+  if (state.kind === 'closed') return new StarlingError('CLOSED', 'the records are closed')
+  return new StarlingError('DISK_FAILED', 'the record index failed; a restart repairs it', {
+    cause: state.kind === 'failed' ? state.cause : undefined
+  })
+}
