@@ -1,0 +1,178 @@
+import { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type Clock, systemClock } from '../clock.ts'
+import { StarlingError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { answerError, refuse } from './answer.ts'
+import { blobRoutes } from './blobs.ts'
+import { catalogRoutes } from './catalog.ts'
+import { createServer, type Handler, IDLE_TIMEOUT_MS } from './connection.ts'
+import type { Content } from './content.ts'
+import { manifestRoutes } from './manifests.ts'
+import { rewriteUrl } from './path.ts'
+import { pingRoutes } from './ping.ts'
+import type { RouteContext } from './routes.ts'
+import { tagRoutes } from './tags.ts'
+import { uploadRoutes } from './uploads.ts'
+
+export interface ListenAddress {
+  readonly host: string
+  /** 0 for any that is free. */
+  readonly port: number
+}
+
+export interface RequestReport {
+  readonly method: string
+  /** The route's pattern, never the path itself: its values are few. */
+  readonly route: string
+  /** What was answered; 499 when the client went first. */
+  readonly status: number
+  readonly seconds: number
+}
+
+export interface RegistryOptions {
+  readonly listen: readonly ListenAddress[]
+  readonly content: Content
+  readonly log: Log
+  /** How long a connection may be silent while it is the client's turn; 60 s if not given. */
+  readonly idleTimeoutMs?: number
+  readonly clock?: Clock
+  readonly onRequest?: (report: RequestReport) => void
+  readonly onBytes?: (direction: 'received' | 'sent', count: number) => void
+}
+
+/** The OCI registry's HTTP server, on one or more addresses. */
+export class RegistryServer {
+  /** Where it listens, in the order asked, with the ports that were given. */
+  readonly addresses: readonly ListenAddress[]
+  readonly #app: FastifyInstance
+  readonly #servers: readonly Server[]
+  #closing: Promise<void> | undefined
+
+  private constructor(
+    app: FastifyInstance,
+    servers: readonly Server[],
+    addresses: readonly ListenAddress[]
+  ) {
+    this.#app = app
+    this.#servers = servers
+    this.addresses = addresses
+  }
+
+  /** Settles when every address is listened on; throws `CONFIG_INVALID` when one cannot be. */
+  static async open(options: RegistryOptions): Promise<RegistryServer> {
+    const idleTimeoutMs = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS
+    let handler: Handler | undefined
+    const app = createApp(options, given => {
+      handler = given
+      // Fastify knows one server only; its own is never listened on, ours are.
+      return new Server()
+    })
+    await app.ready()
+    const servers: Server[] = []
+    const addresses: ListenAddress[] = []
+    try {
+      for (const address of options.listen) {
+        if (handler === undefined) break
+        const server = createServer(handler, idleTimeoutMs)
+        servers.push(server)
+        addresses.push(await listen(server, address))
+      }
+    } catch (error) {
+      await Promise.all(servers.map(server => closeServer(server, 0)))
+      await app.close()
+      throw error
+    }
+    return new RegistryServer(app, servers, addresses)
+  }
+
+  /** Takes no more connections, lets requests end until the deadline, then cuts them. */
+  close(options: { deadlineMs: number }): Promise<void> {
+    this.#closing ??= (async () => {
+      await Promise.all(this.#servers.map(server => closeServer(server, options.deadlineMs)))
+      await this.#app.close()
+    })()
+    return this.#closing
+  }
+}
+
+/** Longer than any path: names and references are checked, in our own words, by their own rules. */
+const MAX_PARAM_LENGTH = 64 * 1024
+
+function createApp(options: RegistryOptions, serve: (handler: Handler) => Server): FastifyInstance {
+  const app = Fastify({
+    serverFactory: handler => serve(handler),
+    rewriteUrl: request => rewriteUrl(request.url ?? ''),
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    // A HEAD made from a GET would read the whole blob.
+    exposeHeadRoutes: false
+  })
+  // Bodies are read by the routes, as streams, whatever their type: crane sends an empty body as JSON.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('docker-distribution-api-version', 'registry/2.0')
+    reply.header('x-content-type-options', 'nosniff')
+    reportOnClose(request, reply, options)
+  })
+  app.setErrorHandler((error, request, reply) => answerError(error, request, reply, options.log))
+  app.setNotFoundHandler((request, reply) => refuse(app, request, reply))
+
+  const context: RouteContext = {
+    content: options.content,
+    log: options.log,
+    onBytes: options.onBytes ?? (() => {})
+  }
+  for (const routes of [
+    pingRoutes,
+    blobRoutes,
+    uploadRoutes,
+    manifestRoutes,
+    tagRoutes,
+    catalogRoutes
+  ]) {
+    app.register(routes, context)
+  }
+  return app
+}
+
+/** Fastify's own hook for this does not run when the client breaks off. */
+function reportOnClose(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  options: RegistryOptions
+): void {
+  const clock = options.clock ?? systemClock
+  const startedMs = clock.monotonic()
+  reply.raw.once('close', () => {
+    const report: RequestReport = {
+      method: request.method,
+      route: request.routeOptions.url ?? 'none',
+      status: reply.raw.writableFinished ? reply.raw.statusCode : 499,
+      seconds: (clock.monotonic() - startedMs) / 1000
+    }
+    options.log.debug({ ...report, url: request.originalUrl }, 'request answered')
+    options.onRequest?.(report)
+  })
+}
+
+async function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', cause => {
+      const where = `${address.host}:${address.port}`
+      reject(new StarlingError('CONFIG_INVALID', `cannot listen on ${where}`, { cause }))
+    })
+    server.listen({ host: address.host, port: address.port }, resolve)
+  })
+  server.removeAllListeners('error')
+  return { host: address.host, port: (server.address() as AddressInfo).port }
+}
+
+async function closeServer(server: Server, deadlineMs: number): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>(resolve => server.close(() => resolve()))
+  const timer = setTimeout(() => server.closeAllConnections(), deadlineMs)
+  await closed
+  clearTimeout(timer)
+}

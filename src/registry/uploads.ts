@@ -1,0 +1,192 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Digest, parseDigest } from '../digest.ts'
+import { isCode, StarlingError } from '../errors.ts'
+import { declaredLength } from './body.ts'
+import type { UploadSession } from './content.ts'
+import { parseRepository, type Repository, tryRepository } from './names.ts'
+import { ROUTES } from './path.ts'
+import { parseChunkRange } from './range.ts'
+import { bodyOf, type LastParams, type NameParams, queryText, type RouteContext } from './routes.ts'
+
+/**
+ * Uploads in all their styles: at once (POST, or POST and PUT), streamed (POST, PATCH, PUT) and in
+ * chunks (POST, PATCH with Content-Range ..., PUT), mounts, status and cancel.
+ *
+ * @see OCI distribution-spec, "Pushing blobs" (end-4 to 6, 11, 13, 14)
+ */
+export async function uploadRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
+  const { content } = context
+
+  app.post<NameParams>(ROUTES.uploads, async (request, reply) => {
+    const repository = parseRepository(request.params.name)
+    const mount = queryText(request, 'mount')
+    if (mount !== undefined && (await mounted(repository, parseDigest(mount), request))) {
+      return created(reply, repository, parseDigest(mount))
+    }
+    checkAlgorithm(queryText(request, 'digest-algorithm'))
+    const digest = queryText(request, 'digest')
+    if (digest !== undefined && mount === undefined) {
+      return pushAtOnce(request, reply, repository, parseDigest(digest))
+    }
+    return accepted(reply, repository, await content.createUpload(repository))
+  })
+
+  app.patch<LastParams>(ROUTES.upload, async (request, reply) => {
+    const repository = parseRepository(request.params.name)
+    const session = await content.upload(repository, parseUploadId(request.params.last))
+    return accepted(reply, repository, await append(request, reply, repository, session))
+  })
+
+  app.put<LastParams>(ROUTES.upload, async (request, reply) => {
+    const repository = parseRepository(request.params.name)
+    const digest = parseDigest(queryText(request, 'digest') ?? '')
+    const session = await content.upload(repository, parseUploadId(request.params.last))
+    if (hasBody(request)) await append(request, reply, repository, session)
+    await content.finishUpload(repository, session.id, digest)
+    return created(reply, repository, digest)
+  })
+
+  app.route<LastParams>({
+    method: ['GET', 'HEAD'],
+    url: ROUTES.upload,
+    handler: async (request, reply) => {
+      const repository = parseRepository(request.params.name)
+      const session = await content.upload(repository, parseUploadId(request.params.last))
+      return describe(reply, repository, session).code(204).send()
+    }
+  })
+
+  app.delete<LastParams>(ROUTES.upload, async (request, reply) => {
+    const repository = parseRepository(request.params.name)
+    await content.cancelUpload(repository, parseUploadId(request.params.last))
+    return reply.code(204).send()
+  })
+
+  /** A `from` that is no name is no reason to fail: the client uploads the blob then. */
+  async function mounted(
+    repository: Repository,
+    digest: Digest,
+    request: FastifyRequest
+  ): Promise<boolean> {
+    const from = queryText(request, 'from')
+    const source = from === undefined ? undefined : tryRepository(from)
+    if (from !== undefined && source === undefined) return false
+    return content.mount(repository, digest, source)
+  }
+
+  async function pushAtOnce(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    repository: Repository,
+    digest: Digest
+  ): Promise<FastifyReply> {
+    const session = await content.createUpload(repository)
+    try {
+      await append(request, reply, repository, session)
+      await content.finishUpload(repository, session.id, digest)
+    } catch (error) {
+      // The client was never told of the session, so nobody could go on with it.
+      await content.cancelUpload(repository, session.id).catch(ignoreUnknown)
+      throw error
+    }
+    return created(reply, repository, digest)
+  }
+
+  async function append(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    repository: Repository,
+    session: UploadSession
+  ): Promise<UploadSession> {
+    try {
+      const extent = chunkExtent(request)
+      if (extent.start !== undefined && extent.start !== session.offset) {
+        throw new StarlingError('RANGE_INVALID', `the next byte is ${session.offset}`)
+      }
+      const body = bodyOf(request, reply, context)
+      return await content.appendUpload(repository, session.id, body, extent)
+    } catch (error) {
+      // The session survives a wrong range; the headers tell the client where to go on.
+      if (isCode(error, 'RANGE_INVALID')) describe(reply, repository, session)
+      throw error
+    }
+  }
+}
+
+/** Ids are made by the store; whatever else comes in a path is not looked up. */
+const UPLOAD_ID = /^[A-Za-z0-9][A-Za-z0-9._~-]{0,199}$/
+
+function parseUploadId(text: string): string {
+  if (!UPLOAD_ID.test(text)) {
+    throw new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
+  }
+  return text
+}
+
+/**
+ * The specification lets clients announce a digest's algorithm. Both of ours work unannounced too,
+ * so it is only checked.
+ */
+function checkAlgorithm(algorithm: string | undefined): void {
+  if (algorithm !== undefined && algorithm !== 'sha256' && algorithm !== 'sha512') {
+    throw new StarlingError('DIGEST_INVALID', 'the digest algorithms are sha256 and sha512')
+  }
+}
+
+/** Where a chunk says that it starts, and how long it says that it is. */
+function chunkExtent(request: FastifyRequest): { start?: number; lengthBytes?: number } {
+  const declaredBytes = declaredLength(request.raw)
+  const declared = Number.isNaN(declaredBytes) ? {} : { lengthBytes: declaredBytes }
+  const header = request.headers['content-range']
+  if (header === undefined) return declared
+  const range = parseChunkRange(header)
+  if (range === undefined) {
+    throw new StarlingError('RANGE_INVALID', 'a Content-Range of an upload is "first-last"')
+  }
+  if (declared.lengthBytes !== undefined && declared.lengthBytes !== range.lengthBytes) {
+    throw new StarlingError('SIZE_INVALID', 'Content-Range and Content-Length differ in length')
+  }
+  return range
+}
+
+function hasBody(request: FastifyRequest): boolean {
+  return declaredLength(request.raw) > 0 || request.headers['transfer-encoding'] !== undefined
+}
+
+function accepted(
+  reply: FastifyReply,
+  repository: Repository,
+  session: UploadSession
+): FastifyReply {
+  return describe(reply, repository, session).code(202).send()
+}
+
+/**
+ * The legacy docker client reads `Range` as "%d-%d" and fails without it; an empty session is said
+ * to have 0-0, as every registry does. Locations are relative, so that they hold behind any proxy.
+ */
+function describe(
+  reply: FastifyReply,
+  repository: Repository,
+  session: UploadSession
+): FastifyReply {
+  return reply.headers({
+    location: `/v2/${repository}/blobs/uploads/${session.id}`,
+    range: `0-${Math.max(0, session.offset - 1)}`,
+    'docker-upload-uuid': session.id
+  })
+}
+
+function created(reply: FastifyReply, repository: Repository, digest: Digest): FastifyReply {
+  return reply
+    .headers({
+      location: `/v2/${repository}/blobs/${digest}`,
+      'docker-content-digest': digest
+    })
+    .code(201)
+    .send()
+}
+
+function ignoreUnknown(error: unknown): void {
+  if (!isCode(error, 'BLOB_UPLOAD_UNKNOWN')) throw error
+}

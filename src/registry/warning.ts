@@ -1,0 +1,20 @@
+/** OCI distribution-spec, "Warnings": all of them together. Clients print them to their users. */
+const MAX_WARNING_BYTES = 4096
+
+/** The values of the `Warning` headers for some sentences: code 299, no agent, no date. */
+export function warningHeaders(texts: readonly string[]): string[] {
+  const headers: string[] = []
+  let roomBytes = MAX_WARNING_BYTES
+  for (const text of texts) {
+    const header = `299 - "${quotable(text)}"`
+    roomBytes -= header.length
+    if (roomBytes < 0) break
+    headers.push(header)
+  }
+  return headers
+}
+
+/** What a quoted string may hold: visible ASCII and spaces, with quotes and backslashes escaped. */
+function quotable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').replace(/["\\]/g, '\\$&')
+}
