@@ -1,0 +1,74 @@
+import { type Cipheriv, createCipheriv, createDecipheriv, type Decipheriv } from 'node:crypto'
+import type { AbortOptions, MessageStream } from '@libp2p/interface'
+import { AbstractMessageStream, type SendResult } from '@libp2p/utils'
+
+export interface CipherKeys {
+  /** 32 bytes of key and 16 of initial counter for what this side sends; used for one stream only. */
+  readonly send: Buffer
+  readonly receive: Buffer
+}
+
+type Chunk = Parameters<MessageStream['send']>[0]
+
+/**
+ * A stream whose bytes go through AES-256-CTR. It has no length prefix and no tag: the stream inside
+ * (Noise) carries its own. Modelled on the encrypted stream of `@libp2p/noise`.
+ */
+export class CipherStream extends AbstractMessageStream {
+  readonly #inner: MessageStream
+  readonly #seal: Cipheriv
+  readonly #unseal: Decipheriv
+
+  constructor(inner: MessageStream, keys: CipherKeys) {
+    super({
+      log: inner.log,
+      inactivityTimeout: inner.inactivityTimeout,
+      maxReadBufferLength: inner.maxReadBufferLength,
+      direction: inner.direction
+    })
+    this.#inner = inner
+    this.#seal = createCipheriv('aes-256-ctr', keys.send.subarray(0, 32), keys.send.subarray(32))
+    this.#unseal = createDecipheriv(
+      'aes-256-ctr',
+      keys.receive.subarray(0, 32),
+      keys.receive.subarray(32)
+    )
+    inner.addEventListener('message', ({ data }) => this.onData(this.#unseal.update(whole(data))))
+    inner.addEventListener('drain', () => this.safeDispatchEvent('drain'))
+    inner.addEventListener('remoteCloseWrite', () => this.onRemoteCloseWrite())
+    inner.addEventListener('close', event => {
+      if (event.error === undefined) this.onTransportClosed()
+      else if (event.local === true) this.abort(event.error)
+      else this.onRemoteReset()
+    })
+  }
+
+  /** All is taken; back-pressure is that of the stream below, whose `drain` is passed on. */
+  override sendData(data: Chunk): SendResult {
+    return {
+      sentBytes: data.byteLength,
+      canSendMore: this.#inner.send(this.#seal.update(whole(data)))
+    }
+  }
+
+  override sendReset(error: Error): void {
+    this.#inner.abort(error)
+  }
+
+  override sendPause(): void {
+    this.#inner.pause()
+  }
+
+  override sendResume(): void {
+    this.#inner.resume()
+  }
+
+  override close(options?: AbortOptions): Promise<void> {
+    return this.#inner.close(options)
+  }
+}
+
+/** One array, so that a frame leaves in one packet rather than one for each of its parts. */
+function whole(data: Chunk): Uint8Array {
+  return data instanceof Uint8Array ? data : data.subarray()
+}

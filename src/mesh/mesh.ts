@@ -1,0 +1,341 @@
+import { randomBytes } from 'node:crypto'
+import type { Connection, PeerInfo } from '@libp2p/interface'
+import { StarlingError } from '../errors.ts'
+import { type Address, formatAddress, fromMultiaddr, toMultiaddr } from './address.ts'
+import { type DialOutcome, Discovery } from './discovery.ts'
+import { Events } from './events.ts'
+import { Gossip, type GossipKind } from './gossip.ts'
+import { Greeter } from './greeter.ts'
+import { Heart } from './heart.ts'
+import { type Hello, memberOf } from './hello.ts'
+import { openIdentity } from './identity.ts'
+import { parseJoin } from './join.ts'
+import type { Life } from './life.ts'
+import { type MemberInfo, PROTOCOL } from './member.ts'
+import { tickMs } from './membership.ts'
+import type { MeshDiscovery, MeshEvents, MeshOptions, RequestHandler } from './mesh-options.ts'
+import { Neighbours } from './neighbours.ts'
+import { createNode, type MeshNode } from './node.ts'
+import { OwnAddress } from './own-address.ts'
+import type { PeerView } from './peer-view.ts'
+import { HANDSHAKE_TIMEOUT_MS, Protector } from './protector.ts'
+import { Refusals } from './refusals.ts'
+import { Roster } from './roster.ts'
+import { type CallOptions, call, serve } from './rpc.ts'
+
+/** One dial with its handshakes; the dial loop tries again. */
+const DIAL_TIMEOUT_MS = 2 * HANDSHAKE_TIMEOUT_MS
+
+/** The members of a cluster as this node sees them, and the ways to speak with them. */
+export class Mesh {
+  readonly id: string
+  /** Random, new at each start. */
+  readonly boot: string
+  readonly #options: MeshOptions
+  readonly #node: MeshNode
+  readonly #neighbours = new Neighbours()
+  readonly #events = new Events<MeshEvents>()
+  readonly #closing = new AbortController()
+  readonly #greeter: Greeter
+  readonly #heart: Heart
+  readonly #gossip: Gossip
+  readonly #discovery: Discovery
+  readonly #roster: Roster
+  readonly #address: OwnAddress
+  readonly #bootedAt: number
+  readonly #handling: Promise<void>[] = []
+  readonly #gossipListeners = new Set<(peer: string, payload: Uint8Array) => void>()
+  readonly #onClose = (event: CustomEvent<Connection>) => this.#disconnected(event.detail)
+  readonly #onHeardOf = (event: CustomEvent<PeerInfo>) => this.#heardOf(event.detail)
+  #timer: NodeJS.Timeout | undefined
+  #closed: Promise<void> | undefined
+
+  /** Reads or makes the identity; nothing listens or dials before {@link start}. */
+  static async open(options: MeshOptions): Promise<Mesh> {
+    const joins = options.join.map(parseJoin)
+    const identity = await openIdentity(options.dataDir, options.name, options.log)
+    const refusals = new Refusals(options.clock, options.log)
+    const protector = new Protector({
+      keys: () => options.secrets.keys(),
+      onRefused: (connection, reason) => refusals.say(connection, reason),
+      ...(options.handshakeTimeoutMs === undefined ? {} : { timeoutMs: options.handshakeTimeoutMs })
+    })
+    const node = await createNode({
+      privateKey: identity.privateKey,
+      listen: options.listen,
+      protector,
+      mdns: joins.some(join => join.kind === 'mdns')
+    })
+    const mesh = new Mesh(options, identity.id, node)
+    await mesh.#greeter.open()
+    await mesh.#heart.open()
+    return mesh
+  }
+
+  private constructor(options: MeshOptions, id: string, node: MeshNode) {
+    const { log, clock, deadAfterMs, forgetAfterMs, name } = options
+    const signal = this.#closing.signal
+    this.#options = options
+    this.#node = node
+    this.id = id
+    this.boot = randomBytes(16).toString('hex')
+    this.#bootedAt = clock.now()
+    this.#address = new OwnAddress(options.listen, options.advertise)
+    const self = { id, name, boot: this.boot, bootedAt: this.#bootedAt, sequence: 0 }
+    this.#roster = new Roster({
+      self,
+      limits: { deadAfterMs, forgetAfterMs },
+      neighbours: this.#neighbours,
+      events: this.#events,
+      clock,
+      log
+    })
+    this.#gossip = new Gossip(
+      node.services.gossip,
+      (origin, kind, payload) => this.#hearGossip(origin, kind, payload),
+      log
+    )
+    this.#greeter = new Greeter({
+      node,
+      neighbours: this.#neighbours,
+      hello: () => this.#ownHello(),
+      onGreeted: (connection, hello) => this.#greeted(connection, hello),
+      signal,
+      log
+    })
+    this.#heart = new Heart({
+      node,
+      neighbours: this.#neighbours,
+      self,
+      vitals: options.self,
+      deadAfterMs,
+      gossip: beat => this.#gossip.publish('beat', beat),
+      rivalOf: (peer, boot) => this.#roster.rivalOf(peer, boot),
+      onTwin: life => this.#roster.apply({ kind: 'twin', life }),
+      onBeat: (beat, path) => this.#roster.apply({ kind: 'beat', beat, path }),
+      signal,
+      log
+    })
+    this.#discovery = new Discovery({
+      joins: options.join.map(parseJoin),
+      wanted: () => this.#roster.wanted(),
+      reached: () => this.#neighbours.addresses(),
+      isConnected: peer => this.#neighbours.isConnected(peer),
+      dial: address => this.#dial(address),
+      ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
+      clock,
+      random: options.random,
+      log
+    })
+  }
+
+  /** Where peers dial this node, `host:port`; the port is known once started. */
+  get address(): string {
+    return this.#address.toString()
+  }
+
+  /** What the other members should know of this node. */
+  get member(): MemberInfo {
+    return memberOf(this.id, this.#ownHello())
+  }
+
+  /** Listens and dials. Set the handlers before. Throws when the port cannot be had. */
+  async start(): Promise<void> {
+    await Promise.all(this.#handling)
+    this.#node.addEventListener('connection:close', this.#onClose)
+    this.#node.addEventListener('peer:discovery', this.#onHeardOf)
+    try {
+      await this.#node.start()
+    } catch (cause) {
+      const where = formatAddress(this.#options.listen)
+      throw new StarlingError('CONFIG_INVALID', `the mesh cannot listen on ${where}`, { cause })
+    }
+    this.#address.bound(this.#listeningPort())
+    this.#gossip.start()
+    this.#heart.start()
+    this.#timer = setInterval(() => this.#heart.age(this.#roster.tick()), tickMs(this.#options))
+    this.#discovery.start()
+  }
+
+  /** All members but this node, those that are gone included. */
+  peers(): readonly PeerView[] {
+    return this.#roster.peers()
+  }
+
+  peer(id: string): PeerView | undefined {
+    return this.#roster.peer(id)
+  }
+
+  /** Member records say that these exist: they are dialled until they are gone. */
+  learnMembers(members: readonly MemberInfo[]): void {
+    this.#roster.apply({ kind: 'learn', members })
+    this.#discovery.hurry()
+  }
+
+  /** This member is gone; it may return in person. */
+  forget(id: string): void {
+    this.#neighbours.unpin(id)
+    this.#roster.apply({ kind: 'forget', id })
+  }
+
+  /** The peer whose transfer certificate this is, while it is connected or was 60 s ago. */
+  isPinned(fingerprint: string): string | undefined {
+    return this.#neighbours.holderOf(fingerprint, this.#options.clock.monotonic())
+  }
+
+  discovery(): MeshDiscovery {
+    const state = this.#discovery.state()
+    const known = this.peers().some(peer => peer.connected || peer.state !== 'gone')
+    return { ...state, alone: !known && (!state.configured || state.answered) }
+  }
+
+  /** Asks a connected peer. Throws `PEER_FAILED`; the signal is the only deadline. */
+  request(
+    peer: string,
+    protocol: string,
+    payload: Uint8Array,
+    options: CallOptions
+  ): Promise<Uint8Array> {
+    const connection = this.#neighbours.connectionTo(peer)
+    if (connection === undefined) {
+      return Promise.reject(new StarlingError('PEER_FAILED', 'the peer is not connected'))
+    }
+    return call(connection, protocolName(protocol), payload, options)
+  }
+
+  /** Answers requests of up to `maxBytes`. What the handler throws is told to the peer in words. */
+  handle(protocol: string, maxBytes: number, handler: RequestHandler): void {
+    const options = { maxBytes, signal: this.#closing.signal }
+    const serving = serve(
+      this.#node,
+      protocolName(protocol),
+      options,
+      async (connection, payload, signal) => {
+        await this.#neighbours.greeted(connection, signal)
+        return handler(connection.remotePeer.toString(), payload, signal)
+      }
+    )
+    this.#handling.push(serving)
+    serving.catch(error =>
+      this.#options.log.error({ protocol, err: error }, 'protocol not handled')
+    )
+  }
+
+  /** Spreads up to 64 KiB to all nodes, most of the time. */
+  publish(payload: Uint8Array): void {
+    this.#gossip.publish('data', payload)
+  }
+
+  /** Listens to what others publish; the peer is the one that published it. */
+  onGossip(listener: (peer: string, payload: Uint8Array) => void): () => void {
+    this.#gossipListeners.add(listener)
+    return () => this.#gossipListeners.delete(listener)
+  }
+
+  on<Name extends keyof MeshEvents>(
+    event: Name,
+    listener: (...values: MeshEvents[Name]) => void
+  ): () => void {
+    return this.#events.on(event, listener)
+  }
+
+  /** Leaves: ends all loops, connections and listeners. May be called again. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#heart.close()
+    this.#gossip.close()
+    this.#greeter.close()
+    this.#closing.abort(new StarlingError('CLOSED', 'the mesh is closing'))
+    await this.#discovery.close()
+    await this.#node.stop()
+    this.#node.removeEventListener('connection:close', this.#onClose)
+    this.#node.removeEventListener('peer:discovery', this.#onHeardOf)
+  }
+
+  #greeted(connection: Connection, hello: Hello): void {
+    const peer = connection.remotePeer.toString()
+    // Its close event has passed: a link made now would never be removed.
+    if (connection.status !== 'open') throw new StarlingError('PEER_FAILED', 'connection closed')
+    // A peer that started anew has left its old connections behind, whether or not TCP noticed.
+    for (const link of this.#neighbours.linksOf(peer)) {
+      if (link.boot !== hello.boot) link.connection.abort(new Error('the peer started anew'))
+    }
+    const { link, first } = this.#neighbours.add(connection, hello)
+    if (this.#address.observed(hello.observedHost)) this.#readdressed()
+    const life: Life = { boot: hello.boot, bootedAt: hello.bootedAt, sequence: 0 }
+    this.#roster.apply({ kind: 'hello', info: memberOf(peer, hello), life })
+    if (first) {
+      this.#options.log.info({ peer, name: hello.name }, 'peer connected')
+      this.#events.emit('connected', peer)
+    }
+    void this.#heart.probe(link)
+  }
+
+  #disconnected(connection: Connection): void {
+    const now = this.#options.clock.monotonic()
+    const link = this.#neighbours.remove(connection, now)
+    if (link === undefined || this.#neighbours.isConnected(link.peer)) return
+    this.#options.log.info(
+      { peer: link.peer, name: this.#roster.nameOf(link.peer) },
+      'peer disconnected'
+    )
+    this.#events.emit('disconnected', link.peer)
+    this.#discovery.hurry()
+  }
+
+  #hearGossip(origin: string, kind: GossipKind, payload: Uint8Array): void {
+    if (kind === 'beat') this.#heart.hearGossip(origin, payload)
+    else for (const listener of this.#gossipListeners) listener(origin, payload)
+  }
+
+  #readdressed(): void {
+    this.#options.log.info({ address: this.address }, 'address observed')
+    this.#events.emit('address', this.address)
+  }
+
+  async #dial(address: Address): Promise<DialOutcome> {
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+    try {
+      const connection = await this.#node.dial(toMultiaddr(address), { signal })
+      return { kind: 'peer', id: connection.remotePeer.toString() }
+    } catch (error) {
+      // libp2p learns in the handshake whom it reached, and refuses itself by this error.
+      const self = error instanceof Error && error.name === 'InvalidPeerIdError'
+      return self ? { kind: 'self' } : { kind: 'failed', error }
+    }
+  }
+
+  #heardOf({ multiaddrs }: PeerInfo): void {
+    for (const address of multiaddrs.map(fromMultiaddr)) {
+      if (address !== undefined) this.#discovery.hear(formatAddress(address))
+    }
+  }
+
+  #ownHello(): Omit<Hello, 'observedHost'> {
+    const { name, self, hello } = this.#options
+    return {
+      ...hello(),
+      protocol: PROTOCOL,
+      name,
+      boot: this.boot,
+      bootedAt: this.#bootedAt,
+      mesh: [this.address],
+      root: self().root
+    }
+  }
+
+  #listeningPort(): number {
+    const ports = this.#node.getMultiaddrs().flatMap(address => fromMultiaddr(address)?.port ?? [])
+    return ports[0] ?? this.#options.listen.port
+  }
+}
+
+/** Protocols of the mesh's users have a place of their own, apart from hello and beat. */
+function protocolName(protocol: string): string {
+  return `/starling/1/request/${protocol}`
+}

@@ -1,0 +1,129 @@
+import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { AbortOptions, ConnectionProtector, MessageStream } from '@libp2p/interface'
+import { type ByteStream, byteStream } from '@libp2p/utils'
+import { StarlingError } from '../errors.ts'
+import { type CipherKeys, CipherStream } from './cipher-stream.ts'
+import { REFUSAL } from './refusals.ts'
+
+export interface ProtectorOptions {
+  /** Stretched secrets: the first to dial with, all to accept. Asked anew for each connection. */
+  readonly keys: () => readonly Buffer[]
+  /** Told of each connection that failed the handshake; `reason` says where. */
+  readonly onRefused: (connection: MessageStream, reason: string) => void
+  readonly timeoutMs?: number
+}
+
+/** Two round trips; a peer that needs longer is not one, or its network is of no use. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000
+
+/** More than both sides ever send before the handshake is done. */
+const MAX_BUFFERED_BYTES = 4_096
+
+const PREAMBLE = Buffer.from('starling/1\n')
+const NONCE_BYTES = 32
+const PROOF_BYTES = 32
+
+/**
+ * Lets only holders of the cluster secret through, before any libp2p protocol speaks.
+ *
+ * ```
+ * dialler   -> preamble, nonce D
+ * listener  -> preamble, nonce L
+ * dialler   -> HMAC(key, 'dialler' D L)     key: its first secret, stretched
+ * listener  -> HMAC(key, 'listener' D L)    key: whichever accepted secret matched
+ * both      -> AES-256-CTR with keys from HKDF(key, D L)
+ * ```
+ *
+ * Why the bytes after it are enciphered although Noise follows: Noise proves who a peer is, not that
+ * it is of this cluster. If the proof only opened the gate, a man in the middle could pass the two
+ * proofs on and then speak Noise himself, as a member. With keys that come from the secret and both
+ * nonces he can pass on only bytes that he can neither read nor make. Integrity, forward secrecy and
+ * identity are the work of Noise inside; CTR needs to add none.
+ */
+export class Protector implements ConnectionProtector {
+  readonly #options: ProtectorOptions
+
+  constructor(options: ProtectorOptions) {
+    this.#options = options
+  }
+
+  async protect(connection: MessageStream, options: AbortOptions = {}): Promise<MessageStream> {
+    const limit = AbortSignal.timeout(this.#options.timeoutMs ?? HANDSHAKE_TIMEOUT_MS)
+    const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit
+    const bytes = byteStream(connection, { maxBufferSize: MAX_BUFFERED_BYTES })
+    const progress: Progress = { at: 'the preamble' }
+    try {
+      const keys =
+        connection.direction === 'outbound'
+          ? await this.#dial(bytes, progress, signal)
+          : await this.#accept(bytes, progress, signal)
+      return new CipherStream(bytes.unwrap(), keys)
+    } catch (error) {
+      // A probe that connects and leaves without a word is no news; everything else is.
+      const flooded = error instanceof Error && error.name === 'StreamBufferError'
+      const closed = connection.status !== 'open' && !flooded && !limit.aborted
+      const left = closed && progress.at === 'the preamble'
+      if (!left && options.signal?.aborted !== true) {
+        this.#options.onRefused(connection, `at ${progress.at}`)
+      }
+      throw new StarlingError('PEER_REFUSED', REFUSAL, { cause: error })
+    }
+  }
+
+  async #dial(bytes: Bytes, progress: Progress, signal: AbortSignal): Promise<CipherKeys> {
+    const [key] = this.#options.keys()
+    if (key === undefined) throw new Error('no cluster secret')
+    const mine = randomBytes(NONCE_BYTES)
+    await bytes.write(Buffer.concat([PREAMBLE, mine]), { signal })
+    const theirs = await readNonce(bytes, progress, signal)
+    const nonces = Buffer.concat([mine, theirs])
+    await bytes.write(prove(key, 'dialler', nonces), { signal })
+    const proof = await readBytes(bytes, PROOF_BYTES, signal)
+    if (!timingSafeEqual(proof, prove(key, 'listener', nonces))) throw new Error('wrong proof')
+    const { dialler, listener } = deriveKeys(key, nonces)
+    return { send: dialler, receive: listener }
+  }
+
+  async #accept(bytes: Bytes, progress: Progress, signal: AbortSignal): Promise<CipherKeys> {
+    const theirs = await readNonce(bytes, progress, signal)
+    const mine = randomBytes(NONCE_BYTES)
+    await bytes.write(Buffer.concat([PREAMBLE, mine]), { signal })
+    const nonces = Buffer.concat([theirs, mine])
+    const proof = await readBytes(bytes, PROOF_BYTES, signal)
+    const key = this.#options
+      .keys()
+      .find(candidate => timingSafeEqual(proof, prove(candidate, 'dialler', nonces)))
+    if (key === undefined) throw new Error('wrong proof')
+    await bytes.write(prove(key, 'listener', nonces), { signal })
+    const { dialler, listener } = deriveKeys(key, nonces)
+    return { send: listener, receive: dialler }
+  }
+}
+
+type Bytes = ByteStream<MessageStream>
+
+interface Progress {
+  at: 'the preamble' | 'the proof'
+}
+
+async function readNonce(bytes: Bytes, progress: Progress, signal: AbortSignal): Promise<Buffer> {
+  const preamble = await readBytes(bytes, PREAMBLE.length, signal)
+  if (!preamble.equals(PREAMBLE)) throw new Error('wrong preamble')
+  progress.at = 'the proof'
+  return readBytes(bytes, NONCE_BYTES, signal)
+}
+
+async function readBytes(bytes: Bytes, count: number, signal: AbortSignal): Promise<Buffer> {
+  const list = await bytes.read({ bytes: count, signal })
+  return Buffer.from(list.subarray())
+}
+
+function prove(key: Buffer, role: 'dialler' | 'listener', nonces: Buffer): Buffer {
+  return createHmac('sha256', key).update(`starling/1 ${role}\n`).update(nonces).digest()
+}
+
+function deriveKeys(key: Buffer, nonces: Buffer) {
+  const derive = (role: string) =>
+    Buffer.from(hkdfSync('sha256', key, nonces, `starling/1 ${role} stream`, 48))
+  return { dialler: derive('dialler'), listener: derive('listener') }
+}

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import { test } from 'node:test'
+import { systemClock } from '../../src/clock.ts'
+import { parseAddress } from '../../src/mesh/address.ts'
+import { REFUSAL } from '../../src/mesh/refusals.ts'
+import { allLive, Flock, remembering, SECRET, until } from './helpers/flock.ts'
+
+const OTHER = Buffer.alloc(32, 2)
+const HANDSHAKE_TIMEOUT_MS = 400
+
+test('with a different secret a node connects to nothing, and both logs say so', async context => {
+  const flock = new Flock(context)
+  const [logOfA, logOfB] = [remembering(), remembering()]
+  const a = await flock.add('a', { log: logOfA.log })
+  const b = await flock.add('b', { join: [a.address], keys: () => [OTHER], log: logOfB.log })
+  const said = ({ lines }: { lines: string[] }) => lines.filter(line => line.includes(REFUSAL))
+  await until(() => said(logOfA).length > 0 && said(logOfB).length > 0)
+  assert.deepEqual([a.peers(), b.peers()], [[], []])
+  assert.equal(b.discovery().answered, false)
+  assert.equal(b.discovery().alone, false)
+})
+
+test('a secret rotates: the new one is accepted while the old one is still dialled with', async context => {
+  const flock = new Flock(context)
+  const a = await flock.add('a', { keys: () => [OTHER, SECRET] })
+  const b = await flock.add('b', { join: [a.address], keys: () => [SECRET, OTHER] })
+  const c = await flock.add('c', { join: [a.address], keys: () => [OTHER] })
+  await until(() => allLive([a, b, c]))
+})
+
+for (const [what, bytes] of [
+  ['silence', ''],
+  ['an HTTP request', 'GET / HTTP/1.1\r\nhost: example\r\n\r\n'],
+  ['our preamble and then silence', 'starling/1\n'],
+  ['our preamble and a wrong proof', `starling/1\n${'x'.repeat(64)}`],
+  ['a megabyte of garbage', 'x'.repeat(1024 * 1024)]
+] as const) {
+  test(`${what} on the port is cut off within the limit`, async context => {
+    const flock = new Flock(context)
+    const { log, lines } = remembering()
+    const a = await flock.add('a', { log, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS })
+    const socket = connect(parseAddress(a.address))
+    socket.on('error', () => {})
+    const closed = new Promise(resolve => socket.once('close', resolve))
+    const startedMs = systemClock.monotonic()
+    await once(socket, 'connect')
+    socket.write(bytes)
+    socket.resume()
+    await closed
+    assert.ok(systemClock.monotonic() - startedMs < HANDSHAKE_TIMEOUT_MS + 1_500)
+    await until(() => lines.some(line => line.includes(REFUSAL)))
+    assert.deepEqual(a.peers(), [])
+  })
+}
+
+test('dialling something that is not Starling ends within the limit and says so', async context => {
+  const flock = new Flock(context)
+  const server = createServer(socket => {
+    socket.on('error', () => {})
+    socket.end('SSH-2.0-OpenSSH_9.6\r\n')
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  context.after(() => server.close())
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  const { log, lines } = remembering()
+  await flock.add('a', { log, join: [`127.0.0.1:${address.port}`] })
+  await until(() => lines.some(line => line.includes(REFUSAL)))
+})
