@@ -1,0 +1,208 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { request } from 'node:https'
+import { Readable } from 'node:stream'
+import type { Digest } from '../digest.ts'
+import { StarlingError, systemCode } from '../errors.ts'
+import { PinnedAgent, type PinnedRequestOptions } from './agent.ts'
+import { type Answer, readAnswer } from './answer.ts'
+import type { Credentials } from './certificate.ts'
+import type { Fetched, Fetcher, Holder } from './fetcher.ts'
+import { Slots } from './slots.ts'
+
+export interface FetcherLimits {
+  /** To a finished TLS handshake. */
+  readonly connectTimeoutMs: number
+  /** From the call to the head of the answer, connecting included, waiting for a slot not. */
+  readonly answerTimeoutMs: number
+  /** How long an idle connection is kept. Less than the server's 60 s, so that we hang up first. */
+  readonly idleTimeoutMs: number
+  /** Transfers at once, over all holders: each costs up to 2 MiB of buffers. */
+  readonly maxTransfers: number
+  /** Callers that wait for a slot; beyond it `UNAVAILABLE`. */
+  readonly maxWaiting: number
+  /** Holders with connections kept; beyond it those of the idle one longest unused are closed. */
+  readonly maxHolders: number
+}
+
+export const FETCHER_LIMITS: FetcherLimits = {
+  connectTimeoutMs: 3_000,
+  answerTimeoutMs: 10_000,
+  idleTimeoutMs: 30_000,
+  maxTransfers: 16,
+  maxWaiting: 1_000,
+  maxHolders: 64
+}
+
+/** Fetches blobs from the {@link TransferServer} of other nodes, over pinned connections kept alive. */
+export class HttpsFetcher implements Fetcher {
+  readonly #credentials: Credentials
+  readonly #limits: FetcherLimits
+  readonly #slots: Slots
+  /** By who is met where; the order is that of last use. */
+  readonly #agents = new Map<string, PinnedAgent>()
+  readonly #closing = new AbortController()
+
+  constructor(options: {
+    readonly credentials: Credentials
+    readonly limits?: Partial<FetcherLimits>
+  }) {
+    this.#credentials = options.credentials
+    this.#limits = { ...FETCHER_LIMITS, ...options.limits }
+    const { maxTransfers: count, maxWaiting } = this.#limits
+    this.#slots = new Slots({ count, maxWaiting })
+  }
+
+  async open(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Fetched> {
+    const either = AbortSignal.any([signal, this.#closing.signal])
+    const free = await this.#slots.take(either)
+    try {
+      const { answer, response } = await this.#ask(holder, digest, start, either)
+      if (answer.kind === 'ended') {
+        await discard(response)
+        free()
+        return { sizeBytes: answer.sizeBytes, body: Readable.from([]) }
+      }
+      response.once('close', free)
+      return { sizeBytes: answer.sizeBytes, body: response }
+    } catch (error) {
+      free()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new StarlingError('CLOSED', 'the fetcher is closed'))
+    for (const agent of this.#agents.values()) agent.destroy()
+    this.#agents.clear()
+  }
+
+  /**
+   * A kept connection may have been closed by the other side just as we wrote to it: a request that
+   * dies so before any answer is made once more.
+   */
+  async #ask(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Asked> {
+    const agent = this.#agentOf(holder)
+    const first = sendRequest(agent, holder, digest, start, signal)
+    try {
+      return await answerTo(first, holder, start, signal, this.#limits.answerTimeoutMs)
+    } catch (error) {
+      if (!first.reusedSocket || !isHangUp(error)) throw error
+      const second = sendRequest(agent, holder, digest, start, signal)
+      return answerTo(second, holder, start, signal, this.#limits.answerTimeoutMs)
+    }
+  }
+
+  #agentOf(holder: Holder): PinnedAgent {
+    const key = `${holder.fingerprint} ${holder.host} ${holder.port}`
+    const agent =
+      this.#agents.get(key) ??
+      new PinnedAgent({
+        holder,
+        credentials: this.#credentials,
+        connectTimeoutMs: this.#limits.connectTimeoutMs,
+        idleTimeoutMs: this.#limits.idleTimeoutMs,
+        maxSockets: this.#limits.maxTransfers
+      })
+    this.#agents.delete(key)
+    this.#dropOldest()
+    this.#agents.set(key, agent)
+    return agent
+  }
+
+  #dropOldest(): void {
+    if (this.#agents.size < this.#limits.maxHolders) return
+    for (const [key, agent] of this.#agents) {
+      if (agent.busy) continue
+      agent.destroy()
+      this.#agents.delete(key)
+      return
+    }
+  }
+}
+
+interface Asked {
+  readonly answer: Answer
+  readonly response: IncomingMessage
+}
+
+function sendRequest(
+  agent: PinnedAgent,
+  { host, port }: Holder,
+  digest: Digest,
+  start: number,
+  signal: AbortSignal
+): ClientRequest {
+  const headers = start === 0 ? {} : { range: `bytes=${start}-` }
+  const path = `/blobs/${digest}`
+  const options: PinnedRequestOptions = {
+    agent,
+    host,
+    port,
+    path,
+    headers,
+    signal,
+    connectSignal: signal
+  }
+  const sent = request(options)
+  // The first error rejects the wait below; later ones reach the reader through the body.
+  sent.on('error', ignore)
+  sent.end()
+  return sent
+}
+
+async function answerTo(
+  sent: ClientRequest,
+  holder: Holder,
+  start: number,
+  signal: AbortSignal,
+  timeoutMs: number
+): Promise<Asked> {
+  const timer = setTimeout(
+    () => sent.destroy(new StarlingError('PEER_FAILED', `${holder.name} did not answer`)),
+    timeoutMs
+  )
+  try {
+    const response = await responseOf(sent)
+    response.on('error', ignore)
+    try {
+      return { answer: readAnswer(response, holder, start), response }
+    } catch (error) {
+      await discard(response)
+      throw error
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (error instanceof StarlingError) throw error
+    throw new StarlingError('PEER_FAILED', `${holder.name} broke off before it answered`, {
+      cause: error
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function responseOf(sent: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    sent.once('response', resolve)
+    sent.once('error', reject)
+    sent.once('close', () => reject(new Error('closed without an answer')))
+  })
+}
+
+/** Gives the connection back if there is nothing to read, else closes it: a body costs more. */
+async function discard(response: IncomingMessage): Promise<void> {
+  if (response.closed) return
+  const empty = response.headers['content-length'] === '0'
+  const closed = new Promise(resolve => response.once('close', resolve))
+  if (empty) response.resume()
+  else response.destroy()
+  await closed
+}
+
+function isHangUp(error: unknown): boolean {
+  const cause = error instanceof StarlingError ? error.cause : undefined
+  const code = systemCode(cause)
+  return code === 'ECONNRESET' || code === 'EPIPE'
+}
+
+function ignore(): void {}

@@ -1,0 +1,173 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
+import { StarlingError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Credentials } from './certificate.ts'
+import { Gate } from './gate.ts'
+import { type BlobSource, sendBlob } from './send-blob.ts'
+import { peerFingerprint, tlsOptions } from './tls.ts'
+
+export interface ServerLimits {
+  /** For the TLS handshake of somebody who is not known yet. */
+  readonly handshakeTimeoutMs: number
+  /** How long a connection is kept between two requests. */
+  readonly idleTimeoutMs: number
+  /** How long a peer may send nothing of a request, or read nothing of a response. */
+  readonly stallTimeoutMs: number
+  /** Connections at once, handshakes included; beyond it new ones are closed at once. */
+  readonly maxConnections: number
+  /** Responses at once; beyond it 503. Each costs up to 2 MiB of buffers. */
+  readonly maxResponses: number
+  /** Responses at once to one peer, so that a stuck one cannot take every place. */
+  readonly maxResponsesPerPeer: number
+}
+
+export const SERVER_LIMITS: ServerLimits = {
+  handshakeTimeoutMs: 5_000,
+  idleTimeoutMs: 60_000,
+  stallTimeoutMs: 30_000,
+  maxConnections: 1_024,
+  maxResponses: 64,
+  maxResponsesPerPeer: 16
+}
+
+export interface ServerOptions {
+  readonly host: string
+  /** 0 for any that is free. */
+  readonly port: number
+  readonly credentials: Credentials
+  readonly source: BlobSource
+  /** The peer that a fingerprint is pinned to at this moment, if any. Asked for each request. */
+  readonly pinned: (fingerprint: string) => string | undefined
+  readonly log: Log
+  /** Called with the number of bytes of each chunk of a blob that goes out. */
+  readonly onSent?: (bytes: number) => void
+  readonly limits?: Partial<ServerLimits>
+}
+
+/**
+ * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on. Only
+ * a peer whose certificate is pinned reaches HTTP at all (design, section 7): the parser is given a
+ * connection after its certificate was compared, so that not one byte of it is read before.
+ */
+export class TransferServer {
+  readonly #options: ServerOptions
+  readonly #limits: ServerLimits
+  readonly #gate: Gate
+  readonly #tls: TlsServer
+  readonly #http: Server
+  /** Every connection from its first moment on, its handshake included. */
+  readonly #connections = new Set<Socket>()
+  /** Who is at the other end, for every connection that the parser has. */
+  readonly #fingerprints = new WeakMap<TLSSocket, string>()
+  #closed: Promise<void> | undefined
+
+  /** Listens. Throws the system's error when it cannot. */
+  static async open(options: ServerOptions): Promise<TransferServer> {
+    const server = new TransferServer(options)
+    await server.#listen()
+    return server
+  }
+
+  private constructor(options: ServerOptions) {
+    this.#options = options
+    this.#limits = { ...SERVER_LIMITS, ...options.limits }
+    this.#gate = new Gate(this.#limits.maxResponses, this.#limits.maxResponsesPerPeer)
+    this.#tls = createTlsServer({
+      ...tlsOptions(options.credentials),
+      handshakeTimeout: this.#limits.handshakeTimeoutMs,
+      noDelay: true
+    })
+    this.#tls.maxConnections = this.#limits.maxConnections
+    this.#tls.on('connection', connection => this.#track(connection))
+    this.#tls.on('secureConnection', socket => this.#welcome(socket))
+    this.#http = createServer((request, response) => this.#handle(request, response))
+    this.#http.timeout = this.#limits.stallTimeoutMs
+    this.#http.keepAliveTimeout = this.#limits.idleTimeoutMs
+  }
+
+  /** `host:port`, IPv6 in brackets, as bound: the host may be an unspecified address. */
+  get address(): string {
+    const { address, family } = this.#bound()
+    return family === 'IPv6' ? `[${address}]:${this.port}` : `${address}:${this.port}`
+  }
+
+  get port(): number {
+    return this.#bound().port
+  }
+
+  /** Stops listening and cuts every connection: a peer goes on at the byte it reached elsewhere. */
+  close(): Promise<void> {
+    this.#closed ??= new Promise(resolve => {
+      this.#tls.close(() => resolve())
+      for (const connection of this.#connections) connection.destroy()
+    })
+    return this.#closed
+  }
+
+  #listen(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#tls.once('error', reject)
+      this.#tls.listen(this.#options.port, this.#options.host, () => {
+        this.#tls.off('error', reject)
+        this.#tls.on('error', error =>
+          this.#options.log.error({ err: error }, 'transfer server failed')
+        )
+        resolve()
+      })
+    })
+  }
+
+  #bound(): AddressInfo {
+    const bound = this.#tls.address()
+    if (bound === null || typeof bound === 'string') {
+      throw new StarlingError('CLOSED', 'the transfer server does not listen')
+    }
+    return bound
+  }
+
+  #track(connection: Socket): void {
+    this.#connections.add(connection)
+    connection.once('close', () => this.#connections.delete(connection))
+  }
+
+  #welcome(socket: TLSSocket): void {
+    socket.on('error', ignore)
+    const fingerprint = peerFingerprint(socket)
+    if (fingerprint === undefined || this.#options.pinned(fingerprint) === undefined) {
+      this.#options.log.info(
+        { remote: socket.remoteAddress, fingerprint },
+        'transfer connection refused'
+      )
+      socket.destroy()
+      return
+    }
+    this.#fingerprints.set(socket, fingerprint)
+    this.#http.emit('connection', socket)
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request
+    const fingerprint = socket instanceof TLSSocket ? this.#fingerprints.get(socket) : undefined
+    const peer = fingerprint === undefined ? undefined : this.#options.pinned(fingerprint)
+    if (peer === undefined) {
+      socket.destroy()
+      return
+    }
+    const leave = this.#gate.enter(peer)
+    if (leave === undefined) {
+      response.writeHead(503, { 'retry-after': '1', 'content-length': '0' }).end()
+      return
+    }
+    response.once('close', leave)
+    const { source, onSent, log } = this.#options
+    sendBlob({ request, response, source, onSent }).catch(error => {
+      response.destroy()
+      log.warn({ err: error, peer, path: request.url }, 'blob not sent')
+    })
+  }
+}
+
+/** A connection that breaks is its reader's loss; the response sees it closed. */
+function ignore(): void {}
