@@ -1,0 +1,178 @@
+import type { Clock } from '../clock.ts'
+import type { Digest } from '../digest.ts'
+import type { Log } from '../log.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Inventory } from './inventory.ts'
+import type { Located, Locator } from './locator.ts'
+import {
+  explainReadiness,
+  type Readiness,
+  type ReadinessFacts,
+  startReadiness,
+  stepReadiness
+} from './readiness.ts'
+import type { Synchroniser } from './synchroniser.ts'
+
+/** Often enough that a pause is noticed before a client's next request is answered. */
+const LOOK_INTERVAL_MS = 200
+/** Without a word from any neighbour for so long, this node may have missed something. */
+const QUIET_MS = 3_000
+
+export interface ClusterOptions {
+  readonly mesh: Mesh
+  readonly inventory: Inventory
+  readonly synchroniser: Synchroniser
+  readonly locator: Locator
+  /** Whether nobody reachable could give the blob when it was last asked for. */
+  readonly cannotGet: (digest: Digest) => boolean
+  readonly deadAfterMs: number
+  readonly aloneAfterMs: number
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** How this node stands with the others: whether it is ready, behind, or alone. */
+export class Cluster {
+  readonly #options: ClusterOptions
+  #state: Readiness
+  #facts: ReadinessFacts
+  #lookedAtMs: number
+  #lastHeardMs: number
+  #isolatedSinceMs: number | undefined
+  #wasReady = false
+  #looking = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: ClusterOptions) {
+    this.#options = options
+    const now = options.clock.monotonic()
+    this.#state = startReadiness(now)
+    this.#lookedAtMs = now
+    this.#lastHeardMs = now
+    this.#facts = this.#look(now)
+    options.mesh.on('beat', () => {
+      this.#lastHeardMs = this.#options.clock.monotonic()
+    })
+    options.synchroniser.onMet((peer, received) => {
+      if (received === 0 || this.#state.kind !== 'ready') return
+      options.log.info({ peer, received }, 'met a member with more records')
+      // The records are level by now; what they call for is the new goal.
+      this.#state = startReadiness(0)
+    })
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => void this.#tick(), LOOK_INTERVAL_MS).unref()
+    void this.#tick()
+  }
+
+  readiness(): { ready: boolean; reason: string } {
+    return {
+      ready: this.#state.kind === 'ready',
+      reason: explainReadiness(this.#state, this.#facts)
+    }
+  }
+
+  /** Whether a tag read here might be stale: ask the mesh before answering (design, section 5). */
+  mayBeBehind(): boolean {
+    const now = this.#options.clock.monotonic()
+    if (this.#state.kind !== 'ready' || now - this.#lookedAtMs > LOOK_INTERVAL_MS + 1_000)
+      return true
+    return this.#knowsMembers() && now - this.#lastHeardMs > QUIET_MS
+  }
+
+  /** An unready node that knows of others takes no manifests: it cannot tell what they replace. */
+  mustNotWrite(): boolean {
+    return this.#state.kind !== 'ready' && !this.#facts.nothingToJoin
+  }
+
+  /** Whether some member is away, and with it perhaps the only copy of something. */
+  mayReturn(): boolean {
+    return this.#options.mesh.peers().some(({ state }) => state === 'away')
+  }
+
+  locate(digests: readonly Digest[], timeoutMs: number): Promise<Located> {
+    return this.#options.locator.locate(digests, timeoutMs)
+  }
+
+  /**
+   * Brings the records level with every connected live member, within the time given.
+   *
+   * @returns whether what is unknown here after it is surely unknown: every one of them answered,
+   *   and this node has been level with the cluster before
+   */
+  async catchUp(timeoutMs: number): Promise<boolean> {
+    const { synchroniser, inventory } = this.#options
+    const { silent } = await synchroniser.levelWithAll(timeoutMs)
+    await inventory.settled()
+    return silent.length === 0 && this.#wasReady
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      await this.#options.inventory.settled()
+      const now = this.#options.clock.monotonic()
+      this.#facts = this.#look(now)
+      this.#lookedAtMs = now
+      const before = this.#state.kind
+      this.#state = stepReadiness(this.#state, this.#facts)
+      if (this.#state.kind === 'ready') this.#wasReady = true
+      if (this.#state.kind === 'seeking') this.#levelSince(this.#state.sinceMs)
+      if (this.#state.kind !== before) {
+        this.#options.log.info({ from: before, to: this.#state.kind }, 'readiness changed')
+      }
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  /** Equal roots cause no exchange; after a pause each neighbour has to be asked all the same. */
+  #levelSince(sinceMs: number): void {
+    for (const { id, levelAtMs } of this.#facts.live) {
+      if (levelAtMs === undefined || levelAtMs < sinceMs) void this.#options.synchroniser.level(id)
+    }
+  }
+
+  #look(nowMs: number): ReadinessFacts {
+    const { mesh, inventory, synchroniser, cannotGet, deadAfterMs, aloneAfterMs } = this.#options
+    const members = mesh.peers().filter(({ state }) => state !== 'gone')
+    const live = members.filter(({ state }) => state === 'live')
+    const discovery = mesh.discovery()
+    if (live.length > 0 || members.length === 0) this.#isolatedSinceMs = undefined
+    else this.#isolatedSinceMs ??= nowMs
+    const missing = new Set(inventory.missing().keys())
+    return {
+      nowMs,
+      gapMs: nowMs - this.#lookedAtMs,
+      nothingToJoin: !discovery.configured && members.length === 0,
+      discoveredAlone: discovery.alone && members.length === 0,
+      live: live.map(({ id, connected }) => ({
+        id,
+        levelAtMs: connected ? synchroniser.levelSince(id) : this.#relayedLevel(id, nowMs)
+      })),
+      isolatedSinceMs: this.#isolatedSinceMs,
+      missing,
+      unavailable: cannotGet,
+      missingBelow: digest => [...inventory.graph.needs(digest)].filter(each => missing.has(each)),
+      deadAfterMs,
+      aloneAfterMs
+    }
+  }
+
+  /** A live member without a connection is level when its relayed heartbeat has our root. */
+  #relayedLevel(id: string, nowMs: number): number | undefined {
+    const { mesh, inventory } = this.#options
+    const peer = mesh.peers().find(each => each.id === id)
+    return peer?.beat?.root === inventory.caughtUp().root ? nowMs : undefined
+  }
+
+  #knowsMembers(): boolean {
+    return this.#options.mesh.peers().some(({ state }) => state !== 'gone')
+  }
+}

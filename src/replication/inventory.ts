@@ -1,0 +1,190 @@
+import type { Clock } from '../clock.ts'
+import type { Digest } from '../digest.ts'
+import type { Log } from '../log.ts'
+import { isManifestType, MAX_MANIFEST_BYTES, parseStoredManifest } from '../manifest.ts'
+import type { Applied, Records } from '../records/records.ts'
+import type { Blobs } from '../store/blobs.ts'
+import { Graph, type GraphReference } from './graph.ts'
+
+/** How far into the records the missing list below has been worked out. */
+export interface CaughtUp {
+  readonly root: string
+  readonly sequence: number
+}
+
+/**
+ * What should exist against what is held: follows the records and the blobs, reads each manifest
+ * once when it is here, and keeps the list of what is missing.
+ */
+export class Inventory {
+  readonly graph = new Graph()
+  readonly #blobs: Blobs
+  readonly #records: Records
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #missing = new Map<Digest, { readonly sinceMs: number }>()
+  readonly #missingListeners = new Set<(digest: Digest) => void>()
+  /** How far in the records each manifest was linked; those from before this start are not in it. */
+  readonly #linkedAt = new Map<Digest, number>()
+  readonly #unsubscribe: (() => void)[] = []
+  #caughtUp: CaughtUp = { root: '', sequence: 0 }
+  #work: Promise<void> = Promise.resolve()
+
+  private constructor(options: { blobs: Blobs; records: Records; clock: Clock; log: Log }) {
+    this.#blobs = options.blobs
+    this.#records = options.records
+    this.#clock = options.clock
+    this.#log = options.log
+  }
+
+  static async open(options: {
+    blobs: Blobs
+    records: Records
+    clock: Clock
+    log: Log
+  }): Promise<Inventory> {
+    const inventory = new Inventory(options)
+    await inventory.#load()
+    return inventory
+  }
+
+  /** What should exist here and is not held, oldest first, with since when (monotonic). */
+  missing(): ReadonlyMap<Digest, { readonly sinceMs: number }> {
+    return this.#missing
+  }
+
+  caughtUp(): CaughtUp {
+    return this.#caughtUp
+  }
+
+  /** The sequence of the record that linked a manifest; 0 when it was linked before this start. */
+  linkedAt(manifest: Digest): number {
+    return this.#linkedAt.get(manifest) ?? 0
+  }
+
+  /** Whether everything the manifest reaches, itself included, is held. */
+  holdsAll(manifest: Digest): boolean {
+    for (const digest of this.graph.reach(manifest)) {
+      if (this.#blobs.stat(digest) === undefined) return false
+    }
+    return true
+  }
+
+  /** Calls back for each digest that becomes missing; returns how to stop. */
+  onMissing(listener: (digest: Digest) => void): () => void {
+    this.#missingListeners.add(listener)
+    return () => this.#missingListeners.delete(listener)
+  }
+
+  /** Resolves when every change heard of so far has been worked in. */
+  settled(): Promise<void> {
+    return this.#work
+  }
+
+  async close(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    await this.#work
+  }
+
+  async #load(): Promise<void> {
+    this.#unsubscribe.push(
+      this.#records.onApplied(applied => this.#enqueue(() => this.#apply(applied))),
+      this.#blobs.onHeld(digest => {
+        this.#missing.delete(digest)
+        this.#enqueue(() => this.#expand(digest))
+      }),
+      this.#blobs.onLost(digest => this.#enqueue(async () => this.#miss(digest)))
+    )
+    const caughtUp = this.#position()
+    for await (const { repository, digest, mediaType } of this.#records.links()) {
+      this.graph.addLink(repository, digest, mediaType)
+    }
+    for await (const { repository, digest } of this.#records.leases()) {
+      this.graph.addLease(repository, digest)
+    }
+    for (const root of this.graph.roots()) await this.#expand(root)
+    this.#caughtUp = caughtUp
+  }
+
+  /** Changes are worked in one after the other: each may have to read a manifest from disk. */
+  #enqueue(change: () => Promise<void>): void {
+    this.#work = this.#work.then(change).catch(error => {
+      this.#log.error({ err: error }, 'inventory change failed')
+    })
+  }
+
+  async #apply(applied: readonly Applied[]): Promise<void> {
+    const position = this.#position()
+    for (const { value, before, sequence } of applied) {
+      if (before?.kind === 'link') this.graph.removeLink(before.repository, before.digest)
+      if (before?.kind === 'lease') this.graph.removeLease(before.repository, before.digest)
+      if (value?.kind === 'link') {
+        this.graph.addLink(value.repository, value.digest, value.mediaType)
+        if (before === undefined) this.#linkedAt.set(value.digest, sequence)
+      }
+      if (value?.kind === 'lease') this.graph.addLease(value.repository, value.digest)
+    }
+    for (const { value, before } of applied) {
+      if (value?.kind === 'link' || value?.kind === 'lease') await this.#expand(value.digest)
+      else if (before?.kind === 'link' || before?.kind === 'lease') this.#forgetUnwanted()
+    }
+    this.#caughtUp = position
+  }
+
+  /** Where the records stand now; what was applied up to here is what the queue holds. */
+  #position(): CaughtUp {
+    return { root: this.#records.root().hash, sequence: this.#records.sequence() }
+  }
+
+  async #expand(root: Digest): Promise<void> {
+    const seen = new Set<Digest>([root])
+    for (const digest of seen) {
+      if (this.#blobs.stat(digest) === undefined) {
+        this.#miss(digest)
+        continue
+      }
+      const mediaType = this.graph.manifestType(digest)
+      if (mediaType === undefined) continue
+      if (!this.graph.isRead(digest)) await this.#read(digest, mediaType)
+      for (const needed of this.graph.needs(digest)) seen.add(needed)
+    }
+  }
+
+  async #read(manifest: Digest, mediaType: string): Promise<void> {
+    try {
+      const bytes = await this.#blobs.bytes(manifest, MAX_MANIFEST_BYTES)
+      this.graph.addManifest(manifest, referencesOf(bytes, mediaType))
+    } catch (error) {
+      this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
+      if (this.#blobs.stat(manifest) !== undefined) this.graph.addManifest(manifest, [])
+    }
+  }
+
+  #miss(digest: Digest): void {
+    if (this.#missing.has(digest) || !this.graph.isWanted(digest)) return
+    if (this.#blobs.stat(digest) !== undefined) return
+    this.#missing.set(digest, { sinceMs: this.#clock.monotonic() })
+    for (const listener of this.#missingListeners) listener(digest)
+  }
+
+  #forgetUnwanted(): void {
+    for (const digest of this.#missing.keys()) {
+      if (!this.graph.isWanted(digest)) this.#missing.delete(digest)
+    }
+  }
+}
+
+/**
+ * What a manifest needs to be whole: all it names but its subject, which may be absent (OCI
+ * distribution, "Pushing Manifests with Subject"), and layers that may not be distributed.
+ */
+function referencesOf(bytes: Buffer, mediaType: string): GraphReference[] {
+  return parseStoredManifest(bytes, mediaType)
+    .filter(({ absence }) => absence === undefined || absence === 'sparse')
+    .map(reference => ({
+      digest: reference.digest,
+      sizeBytes: reference.sizeBytes,
+      manifestType: isManifestType(reference.mediaType) ? reference.mediaType : undefined,
+      sparse: reference.absence === 'sparse'
+    }))
+}

@@ -1,0 +1,97 @@
+import type { Digest } from '../digest.ts'
+
+/**
+ * Whether this node is ready, as a pure state machine (design, section 8): its records are level
+ * with every live member, and it holds every blob that the records known at that moment call for
+ * and a live member can give. Later pushes neither move that goal nor unset it.
+ */
+export type Readiness =
+  | { readonly kind: 'seeking'; readonly sinceMs: number }
+  | { readonly kind: 'filling'; readonly goal: ReadonlySet<Digest> }
+  | { readonly kind: 'ready' }
+
+export interface ReadinessFacts {
+  readonly nowMs: number
+  /** Time since the last look: a large gap means that the process slept. */
+  readonly gapMs: number
+  /** Nothing is configured to be joined and no other member is known. */
+  readonly nothingToJoin: boolean
+  /** Discovery gave an answer, and it was nobody but this node. */
+  readonly discoveredAlone: boolean
+  /** Live members, and whether this node has stood level with each since it was last unset. */
+  readonly live: readonly { readonly id: string; readonly levelAtMs: number | undefined }[]
+  /** Since when no member has been heard; `undefined` while some member is live or none is known. */
+  readonly isolatedSinceMs: number | undefined
+  readonly missing: ReadonlySet<Digest>
+  /** Of the goal, what no live member can give. */
+  readonly unavailable: (digest: Digest) => boolean
+  /** What arrived for the goal may name more: the children of a manifest, once read. */
+  readonly missingBelow: (digest: Digest) => Iterable<Digest>
+  readonly deadAfterMs: number
+  readonly aloneAfterMs: number
+}
+
+export function startReadiness(nowMs: number): Readiness {
+  return { kind: 'seeking', sinceMs: nowMs }
+}
+
+export function stepReadiness(state: Readiness, facts: ReadinessFacts): Readiness {
+  const slept = facts.gapMs > facts.deadAfterMs
+  const isolated =
+    facts.isolatedSinceMs !== undefined &&
+    facts.nowMs - facts.isolatedSinceMs > facts.deadAfterMs &&
+    facts.nowMs - facts.isolatedSinceMs < facts.aloneAfterMs
+  if (state.kind !== 'seeking' && (slept || isolated)) {
+    return { kind: 'seeking', sinceMs: facts.isolatedSinceMs ?? facts.nowMs }
+  }
+  switch (state.kind) {
+    case 'seeking':
+      return isLevel(state.sinceMs, facts) ? fill(new Set(facts.missing), facts) : state
+    case 'filling':
+      return fill(state.goal, facts)
+    case 'ready':
+      return state
+  }
+}
+
+/** The reason in words, for people and for `/readyz`. */
+export function explainReadiness(state: Readiness, facts: ReadinessFacts): string {
+  switch (state.kind) {
+    case 'ready':
+      return 'ready'
+    case 'filling':
+      return `waiting for ${state.goal.size} of the blobs that were known when the records were last level`
+    case 'seeking': {
+      if (facts.live.length === 0) {
+        const leftMs = Math.max(0, facts.aloneAfterMs - (facts.nowMs - state.sinceMs))
+        return `no other node has been reached; alone after ${Math.ceil(leftMs / 1000)} s more`
+      }
+      const behind = facts.live.filter(({ levelAtMs }) => !isSince(levelAtMs, state.sinceMs))
+      return `records not yet level with ${behind.length} of ${facts.live.length} live members`
+    }
+  }
+}
+
+function isLevel(sinceMs: number, facts: ReadinessFacts): boolean {
+  if (facts.live.length > 0) {
+    return facts.live.every(({ levelAtMs }) => isSince(levelAtMs, sinceMs))
+  }
+  return facts.nothingToJoin || facts.discoveredAlone || facts.nowMs - sinceMs >= facts.aloneAfterMs
+}
+
+function isSince(levelAtMs: number | undefined, sinceMs: number): boolean {
+  return levelAtMs !== undefined && levelAtMs >= sinceMs
+}
+
+/** Keeps of the goal what is still missing and can be had; with nothing left the node is ready. */
+function fill(goal: ReadonlySet<Digest>, facts: ReadinessFacts): Readiness {
+  const left = new Set<Digest>()
+  for (const digest of goal) {
+    if (!facts.missing.has(digest)) {
+      for (const child of facts.missingBelow(digest)) left.add(child)
+    } else if (!facts.unavailable(digest)) {
+      left.add(digest)
+    }
+  }
+  return left.size === 0 ? { kind: 'ready' } : { kind: 'filling', goal: left }
+}

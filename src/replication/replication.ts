@@ -1,0 +1,153 @@
+import type { Clock, Random } from '../clock.ts'
+import type { Log } from '../log.ts'
+import type { Vitals } from '../mesh/beat.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Records } from '../records/records.ts'
+import type { Blobs } from '../store/blobs.ts'
+import type { Uploads } from '../store/uploads.ts'
+import type { Fetcher } from '../swarm/fetcher.ts'
+import { Holders } from '../swarm/holders.ts'
+import { Announcer } from './announcer.ts'
+import { Cluster } from './cluster.ts'
+import { ReplicatedContent } from './content.ts'
+import { Copies } from './copies.ts'
+import type { DiskWatch } from './disk-space.ts'
+import { Downloads } from './downloads.ts'
+import { Inventory } from './inventory.ts'
+import { Locator } from './locator.ts'
+import { MemberRecords } from './member-records.ts'
+import { Replicator } from './replicator.ts'
+import { Report } from './report.ts'
+import { Sightings } from './sightings.ts'
+import { Synchroniser } from './synchroniser.ts'
+
+/** A heartbeat names so many missing blobs, and counts the rest. */
+const MAX_NAMED_MISSING = 1_000
+
+export interface ReplicationOptions {
+  readonly name: string
+  readonly version: string
+  readonly deadAfterMs: number
+  readonly aloneAfterMs: number
+  readonly blobs: Blobs
+  readonly uploads: Uploads
+  readonly records: Records
+  readonly mesh: Mesh
+  readonly fetcher: Fetcher
+  readonly disk: DiskWatch
+  readonly metrics: Metrics
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+/** Joins store, records, mesh and swarm: what should exist on every node comes to be there. */
+export class Replication {
+  /** What the registry serves. */
+  readonly content: ReplicatedContent
+  /** What the outside may ask. */
+  readonly report: Report
+  readonly #options: ReplicationOptions
+  readonly #inventory: Inventory
+  readonly #synchroniser: Synchroniser
+  readonly #downloads: Downloads
+  readonly #replicator: Replicator
+  readonly #announcer: Announcer
+  readonly #cluster: Cluster
+  readonly #copies: Copies
+  #members: MemberRecords | undefined
+
+  /** Works out what is missing. Nothing is fetched or told before {@link start}. */
+  static async open(options: ReplicationOptions): Promise<Replication> {
+    const { blobs, records, clock, log } = options
+    return new Replication(options, await Inventory.open({ blobs, records, clock, log }))
+  }
+
+  private constructor(options: ReplicationOptions, inventory: Inventory) {
+    const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
+    const { clock, random, log } = options
+    this.#options = options
+    this.#inventory = inventory
+    const sightings = new Sightings()
+    const locator = new Locator({ mesh, blobs, sightings })
+    const holders = new Holders({ clock, random })
+    const received = metrics.bytesReceived.labels('transfer')
+    this.#downloads = new Downloads({
+      ...{ blobs, fetcher, locator, holders, sightings, clock, log },
+      expectedSize: digest => inventory.graph.sizeBytes(digest),
+      onReceived: bytes => received.inc(bytes)
+    })
+    this.#replicator = new Replicator({
+      ...{ inventory, clock, random, log },
+      downloads: this.#downloads,
+      hasRoom: () => disk.space().state === 'ok',
+      onReplicated: seconds => metrics.replicationSeconds.observe(seconds)
+    })
+    this.#synchroniser = new Synchroniser({ mesh, records, random, clock, log })
+    this.#announcer = new Announcer({
+      ...{ mesh, records, blobs, sightings, log },
+      onSighted: digest => this.#replicator.poke(digest)
+    })
+    this.#cluster = new Cluster({
+      ...{ mesh, inventory, locator, clock, log },
+      synchroniser: this.#synchroniser,
+      cannotGet: digest => this.#replicator.hasFailed(digest),
+      deadAfterMs: options.deadAfterMs,
+      aloneAfterMs: options.aloneAfterMs
+    })
+    this.#copies = new Copies({ mesh, records, inventory })
+    const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
+    this.content = new ReplicatedContent({ ...shared, uploads, cluster: this.#cluster })
+    this.report = new Report({
+      ...shared,
+      ...{ mesh, metrics, clock, version, name },
+      cluster: this.#cluster,
+      copies: this.#copies
+    })
+    mesh.on('connected', peer => {
+      // A process that came anew, or came back, may give what it could not before.
+      holders.forgive(peer)
+      this.#replicator.poke()
+    })
+  }
+
+  /** Begins to tell, to ask and to fetch. The mesh listens by now, so that its address is known. */
+  async start(): Promise<void> {
+    const { records, mesh, log } = this.#options
+    this.#members = new MemberRecords({ mesh, records, self: mesh.member, log })
+    await this.#members.start()
+    this.#synchroniser.start()
+    this.#replicator.start()
+    this.#cluster.start()
+  }
+
+  /** What this node says of itself in each heartbeat. */
+  vitals(): Vitals {
+    const { records, blobs, disk } = this.#options
+    const missing = this.#inventory.missing()
+    const { count, bytes } = blobs.totals()
+    return {
+      root: records.root().hash,
+      ready: this.#cluster.readiness().ready,
+      disk: disk.space().state,
+      hold: 'all',
+      caughtUp: this.#inventory.caughtUp().root,
+      missing: [...missing.keys()].slice(0, MAX_NAMED_MISSING),
+      missingCount: missing.size,
+      bytesHeld: bytes,
+      blobsHeld: count
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#cluster.close()
+    this.#replicator.close()
+    await this.#downloads.close()
+    await this.#synchroniser.close()
+    await this.#announcer.close()
+    await this.#members?.close()
+    this.#copies.close()
+    await this.#inventory.close()
+  }
+}

@@ -1,0 +1,169 @@
+import type { Clock } from '../clock.ts'
+import type { Digest } from '../digest.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { PeerView } from '../mesh/peer-view.ts'
+import type { Metrics } from '../metrics.ts'
+import type { Records } from '../records/records.ts'
+import type { Blobs } from '../store/blobs.ts'
+import type { Cluster } from './cluster.ts'
+import type { Copies } from './copies.ts'
+import type { DiskWatch } from './disk-space.ts'
+import type { Downloads } from './downloads.ts'
+import type { Inventory } from './inventory.ts'
+
+/** Counting copies costs a walk of each image: the gauge looks at no more than so many per scrape. */
+const MAX_COUNTED_IMAGES = 5_000
+
+export interface ReportOptions {
+  readonly name: string
+  readonly version: string
+  readonly mesh: Mesh
+  readonly records: Records
+  readonly blobs: Blobs
+  readonly inventory: Inventory
+  readonly downloads: Downloads
+  readonly cluster: Cluster
+  readonly copies: Copies
+  readonly disk: DiskWatch
+  readonly metrics: Metrics
+  readonly clock: Clock
+}
+
+interface ImagePage {
+  readonly limit: number
+  readonly after?: { readonly repository: string; readonly tag: string }
+}
+
+type ImageReference =
+  | { readonly kind: 'tag'; readonly repository: string; readonly tag: string }
+  | { readonly kind: 'digest'; readonly repository: string; readonly digest: Digest }
+
+/** What a node says of itself: status, copies and metrics (design section 8). */
+export class Report {
+  readonly #options: ReportOptions
+  readonly #startedMs: number
+
+  constructor(options: ReportOptions) {
+    this.#options = options
+    this.#startedMs = options.clock.monotonic()
+  }
+
+  readiness(): { ready: boolean; reason: string } {
+    return this.#options.cluster.readiness()
+  }
+
+  async status(page: ImagePage) {
+    const { mesh, blobs, inventory, downloads, disk, clock, name, version } = this.#options
+    const { count, bytes } = blobs.totals()
+    return {
+      node: {
+        id: mesh.id,
+        name,
+        version,
+        uptimeSeconds: Math.round((clock.monotonic() - this.#startedMs) / 1000)
+      },
+      ...this.readiness(),
+      peers: mesh.peers().map(describePeer),
+      blobs: { held: count, missing: inventory.missing().size, bytesHeld: bytes },
+      images: await this.#images(page),
+      transfers: downloads.running().map(each => ({
+        digest: each.digest,
+        bytes: each.sizeBytes ?? null,
+        done: each.doneBytes,
+        from: each.from
+      })),
+      disk: disk.space(),
+      degraded: []
+    }
+  }
+
+  async copies(reference: ImageReference) {
+    const { mesh, records, copies, name } = this.#options
+    const digest = await this.#digestOf(reference)
+    const link = digest && (await records.link(reference.repository, digest))
+    const others = mesh.peers().filter(({ state, hold }) => state !== 'gone' && hold === 'all')
+    const holds = (peer: PeerView) =>
+      link === undefined ? null : (copies.holdsThere(peer, link.digest) ?? null)
+    return {
+      reference:
+        reference.kind === 'tag'
+          ? `${reference.repository}:${reference.tag}`
+          : `${reference.repository}@${reference.digest}`,
+      digest: link?.digest ?? null,
+      nodes: [
+        {
+          id: mesh.id,
+          name,
+          state: 'live' as const,
+          holds: link === undefined ? null : copies.holdsHere(link.digest)
+        },
+        ...others.map(peer => ({
+          id: peer.id,
+          name: peer.name,
+          state: peer.state === 'live' ? ('live' as const) : ('away' as const),
+          holds: holds(peer)
+        }))
+      ]
+    }
+  }
+
+  async metrics(): Promise<string> {
+    const { metrics, mesh, blobs, inventory } = this.#options
+    metrics.peers.set(mesh.peers().filter(({ state }) => state === 'live').length)
+    metrics.blobsHeld.set(blobs.totals().count)
+    metrics.blobsMissing.set(inventory.missing().size)
+    metrics.underReplicatedImages.set(await this.#underReplicated())
+    return metrics.text()
+  }
+
+  async #images({ limit, after }: ImagePage) {
+    if (limit === 0) return []
+    const { copies } = this.#options
+    const images = []
+    for await (const { repository, tag, digest } of this.#options.records.tagsAll(after)) {
+      images.push({
+        repository,
+        tag,
+        digest,
+        bytes: this.#size(digest),
+        copies: copies.count(digest)
+      })
+      if (images.length === limit) break
+    }
+    return images
+  }
+
+  /** Of all that the image reaches; `null` while its manifest is not held here. */
+  #size(manifest: Digest): number | null {
+    const { blobs, inventory } = this.#options
+    if (!inventory.graph.isRead(manifest)) return null
+    let total = 0
+    for (const digest of inventory.graph.reach(manifest)) {
+      total += blobs.stat(digest)?.sizeBytes ?? inventory.graph.sizeBytes(digest) ?? 0
+    }
+    return total
+  }
+
+  async #underReplicated(): Promise<number> {
+    const { records, copies, mesh } = this.#options
+    const wanted =
+      1 + mesh.peers().filter(({ state, hold }) => state !== 'gone' && hold === 'all').length
+    let under = 0
+    let seen = 0
+    for await (const { digest } of records.tagsAll()) {
+      if (++seen > MAX_COUNTED_IMAGES) break
+      if (copies.count(digest) < wanted) under += 1
+    }
+    return under
+  }
+
+  async #digestOf(reference: ImageReference): Promise<Digest | undefined> {
+    if (reference.kind === 'digest') return reference.digest
+    const tag = await this.#options.records.tag(reference.repository, reference.tag)
+    return tag?.digest
+  }
+}
+
+function describePeer({ id, name, address, state, connected, beat }: PeerView) {
+  return { id, name, address, state, connected, missing: beat?.missingCount ?? null }
+}

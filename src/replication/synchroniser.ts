@@ -1,0 +1,180 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Clock, Random } from '../clock.ts'
+import type { Log } from '../log.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import { answer, reconcile } from '../records/reconcile.ts'
+import type { Applied, Records } from '../records/records.ts'
+import { encodeAnnouncement, MAX_GOSSIP_BYTES, RECONCILE_PROTOCOL } from './wire.ts'
+
+/** How often roots are compared with what neighbours last told; gossip does the rest. */
+const COMPARE_INTERVAL_MS = 3_000
+/** One reconciliation may move many records; a peer that takes longer is tried again later. */
+const RECONCILE_TIMEOUT_MS = 60_000
+/** Frames of one exchange: a batch of records (1 MiB) and its wrapping. */
+const MAX_FRAME_BYTES = 4 * 1024 * 1024
+/** A CBOR byte string's own head, counted generously. */
+const RECORD_OVERHEAD_BYTES = 8
+
+/** Whom a question went to, and who did not answer in time. */
+export interface Asked {
+  readonly answered: readonly string[]
+  readonly silent: readonly string[]
+}
+
+/**
+ * Keeps the records the same everywhere: gossips what is written here, and reconciles with each
+ * neighbour on every connection and whenever the roots differ. Gossip is the accelerator,
+ * reconciliation the guarantee.
+ */
+export class Synchroniser {
+  readonly #mesh: Mesh
+  readonly #records: Records
+  readonly #random: Random
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #closing = new AbortController()
+  readonly #running = new Map<string, Promise<boolean>>()
+  readonly #queued = new Map<string, Promise<boolean>>()
+  readonly #level = new Map<string, number>()
+  readonly #metListeners = new Set<(peer: string, received: number) => void>()
+  readonly #unsubscribe: () => void
+  #loop: Promise<void> | undefined
+
+  constructor(options: { mesh: Mesh; records: Records; random: Random; clock: Clock; log: Log }) {
+    this.#mesh = options.mesh
+    this.#records = options.records
+    this.#random = options.random
+    this.#clock = options.clock
+    this.#log = options.log
+    this.#mesh.handle(RECONCILE_PROTOCOL, MAX_FRAME_BYTES, (_peer, request) =>
+      answer(this.#records, request)
+    )
+    this.#mesh.on('connected', peer => void this.#level.delete(peer))
+    this.#mesh.on('connected', peer => void this.level(peer))
+    this.#unsubscribe = this.#records.onApplied(applied => this.#gossip(applied))
+  }
+
+  start(): void {
+    this.#loop ??= this.#compareForEver()
+  }
+
+  /** When (monotonic) this node last stood level with the peer, since its latest connection. */
+  levelSince(peer: string): number | undefined {
+    return this.#level.get(peer)
+  }
+
+  /** Calls back after the first reconciliation of each connection, with how many records came. */
+  onMet(listener: (peer: string, received: number) => void): void {
+    this.#metListeners.add(listener)
+  }
+
+  /**
+   * Exchanges records with a peer until both have the same, as of now or later: a run already under
+   * way is followed by another. Resolves to whether it worked.
+   */
+  level(peer: string): Promise<boolean> {
+    const queued = this.#queued.get(peer)
+    if (queued !== undefined) return queued
+    const running = this.#running.get(peer)
+    if (running === undefined) return this.#run(peer)
+    const next = running.then(() => {
+      this.#queued.delete(peer)
+      return this.#run(peer)
+    })
+    this.#queued.set(peer, next)
+    return next
+  }
+
+  /** Levels with every connected live member; those that do not answer within `timeoutMs` are silent. */
+  async levelWithAll(timeoutMs: number): Promise<Asked> {
+    const peers = this.#mesh.peers().filter(peer => peer.connected && peer.state === 'live')
+    const answered: string[] = []
+    const silent: string[] = []
+    const deadline = new AbortController()
+    await Promise.all(
+      peers.map(async ({ id }) => {
+        const late = delay(timeoutMs, false, { signal: deadline.signal }).catch(() => false)
+        if (await Promise.race([this.level(id), late])) answered.push(id)
+        else silent.push(id)
+      })
+    )
+    deadline.abort()
+    return { answered, silent }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#unsubscribe()
+    await Promise.allSettled([this.#loop, ...this.#running.values(), ...this.#queued.values()])
+  }
+
+  #run(peer: string): Promise<boolean> {
+    const run = this.#reconcile(peer).finally(() => this.#running.delete(peer))
+    this.#running.set(peer, run)
+    return run
+  }
+
+  async #reconcile(peer: string): Promise<boolean> {
+    if (this.#closing.signal.aborted) return false
+    const signal = AbortSignal.any([
+      this.#closing.signal,
+      AbortSignal.timeout(RECONCILE_TIMEOUT_MS)
+    ])
+    try {
+      const { received, sent } = await reconcile(
+        this.#records,
+        request =>
+          this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
+            signal,
+            maxBytes: MAX_FRAME_BYTES
+          }),
+        signal
+      )
+      const isFirst = !this.#level.has(peer)
+      this.#level.set(peer, this.#clock.monotonic())
+      if (received + sent > 0) this.#log.info({ peer, received, sent }, 'records reconciled')
+      if (isFirst) for (const listener of this.#metListeners) listener(peer, received)
+      return true
+    } catch (error) {
+      if (!this.#closing.signal.aborted) {
+        this.#log.debug({ peer, err: error }, 'reconciliation failed')
+      }
+      return false
+    }
+  }
+
+  async #compareForEver(): Promise<void> {
+    const { signal } = this.#closing
+    while (!signal.aborted) {
+      const wait = COMPARE_INTERVAL_MS * (0.75 + this.#random() / 2)
+      await delay(wait, undefined, { signal, ref: false }).catch(() => undefined)
+      if (signal.aborted) return
+      const root = this.#records.root().hash
+      for (const peer of this.#mesh.peers()) {
+        if (!peer.connected) continue
+        if (peer.beat === undefined || peer.beat.root !== root || !this.#level.has(peer.id)) {
+          void this.level(peer.id)
+        }
+      }
+    }
+  }
+
+  #gossip(applied: readonly Applied[]): void {
+    let batch: Uint8Array[] = []
+    let size = 0
+    const flush = () => {
+      if (batch.length === 0) return
+      this.#mesh.publish(encodeAnnouncement({ kind: 'records', records: batch }))
+      batch = []
+      size = 0
+    }
+    for (const { bytes, local } of applied) {
+      if (!local) continue
+      const cost = bytes.length + RECORD_OVERHEAD_BYTES
+      if (size + cost > MAX_GOSSIP_BYTES) flush()
+      batch.push(bytes)
+      size += cost
+    }
+    flush()
+  }
+}
