@@ -1,0 +1,114 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { StarlingError, systemCode } from '../errors.ts'
+import { controlSocket } from './control.ts'
+import type { ImagePage, ImageReference } from './introspection.ts'
+import { formatReference } from './reference.ts'
+import type { CopiesDocument, StatusDocument } from './status.ts'
+
+/** A node that answers takes milliseconds; one that is stopped or hung would never. */
+const ANSWER_TIMEOUT_MS = 10_000
+
+/** Many times a page of the largest size. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024
+
+/**
+ * Asks a running node about itself. Every method throws `UNAVAILABLE` when no node answers, and
+ * `UNSUPPORTED` when what answers is none or is of another version.
+ */
+export interface AdminClient {
+  /** Where the node is, in words. */
+  readonly where: string
+  status(page: ImagePage, signal: AbortSignal): Promise<StatusDocument>
+  copies(reference: ImageReference, signal: AbortSignal): Promise<CopiesDocument>
+}
+
+/** A node on this machine, through the socket in its data directory. */
+export function clientOfData(dataDir: string): AdminClient {
+  const socketPath = controlSocket(dataDir)
+  return client(socketPath, new URL('http://node'), socketPath)
+}
+
+/** A node anywhere, through its admin port. */
+export function clientOfUrl(base: URL): AdminClient {
+  return client(base.origin, base)
+}
+
+function client(where: string, base: URL, socketPath?: string): AdminClient {
+  const get = (path: string, parameters: Readonly<Record<string, string>>, signal: AbortSignal) =>
+    getJson({ where, url: urlOf(base, path, parameters), socketPath, signal })
+  return {
+    where,
+    // The node's answer is of the type that its route promises.
+    status: async (page, signal) =>
+      (await get('status', pageQuery(page), signal)) as StatusDocument,
+    copies: async (reference, signal) =>
+      (await get('copies', { reference: formatReference(reference) }, signal)) as CopiesDocument
+  }
+}
+
+function pageQuery({ limit, after }: ImagePage): Record<string, string> {
+  const images = String(limit)
+  return after === undefined ? { images } : { images, last: `${after.repository}:${after.tag}` }
+}
+
+function urlOf(base: URL, path: string, parameters: Readonly<Record<string, string>>): URL {
+  const url = new URL(base)
+  url.pathname = `${base.pathname.replace(/\/$/, '')}/${path}`
+  url.search = new URLSearchParams(parameters).toString()
+  return url
+}
+
+interface Get {
+  readonly where: string
+  readonly url: URL
+  readonly socketPath: string | undefined
+  readonly signal: AbortSignal
+}
+
+async function getJson(get: Get): Promise<unknown> {
+  const deadline = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
+  try {
+    const response = await send(get, AbortSignal.any([get.signal, deadline]))
+    const body = await readBody(response)
+    if (response.statusCode === 200) return JSON.parse(body)
+    throw refusal(get.where, `it answered ${response.statusCode}`)
+  } catch (cause) {
+    get.signal.throwIfAborted()
+    if (cause instanceof StarlingError) throw cause
+    if (cause instanceof SyntaxError) throw refusal(get.where, 'it answered no JSON', cause)
+    const why = deadline.aborted
+      ? `nothing within ${ANSWER_TIMEOUT_MS / 1_000} s`
+      : (systemCode(cause) ?? String(cause))
+    throw new StarlingError('UNAVAILABLE', `no node answers at ${get.where}: ${why}`, { cause })
+  }
+}
+
+function send(
+  { url, socketPath }: Pick<Get, 'url' | 'socketPath'>,
+  signal: AbortSignal
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = url.protocol === 'https:' ? httpsRequest : httpRequest
+    request(url, { ...(socketPath !== undefined && { socketPath }), signal, agent: false })
+      .once('response', resolve)
+      .once('error', reject)
+      .end()
+  })
+}
+
+async function readBody(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let sizeBytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length
+    if (sizeBytes > MAX_ANSWER_BYTES) throw new StarlingError('UNSUPPORTED', 'answer too long')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function refusal(where: string, what: string, cause?: unknown): StarlingError {
+  const message = `what listens at ${where} is not a node of this version: ${what}`
+  return new StarlingError('UNSUPPORTED', message, { cause })
+}

@@ -1,0 +1,81 @@
+import type { Command } from 'commander'
+import { duration } from '../../config/values.ts'
+import { addDataSettings, loadDataDir } from '../../config.ts'
+import { StarlingError } from '../../errors.ts'
+import { type AdminClient, clientOfData, clientOfUrl } from '../client.ts'
+import { parseReference, REFERENCE_FORMAT } from '../reference.ts'
+import type { ExitCode, Screen } from './outcome.ts'
+import { runStatus } from './status.ts'
+import { runWait, type WaitCommand } from './wait.ts'
+
+export interface AdminCommands {
+  readonly screen: Screen
+  readonly signal: AbortSignal
+  readonly ended: (code: ExitCode) => void
+}
+
+/** Adds the commands that ask a running node. */
+export function addAdminCommands(program: Command, { screen, signal, ended }: AdminCommands): void {
+  addTarget(program.command('status').description('show a node, its peers and its images'))
+    .option('--watch', 'again and again', false)
+    .option('--json', 'as JSON, one object on a line', false)
+    .action(async (options: TargetOptions & { watch: boolean; json: boolean }) => {
+      const client = await openClient(options)
+      ended(await runStatus({ client, screen, signal, watch: options.watch, json: options.json }))
+    })
+  addTarget(program.command('wait').description('wait until nodes hold an image'))
+    .argument('<ref>', REFERENCE_FORMAT)
+    .option('--nodes <number>', 'how many: a number, or all members', 'all')
+    .option('--timeout <duration>', 'give up after', '300s')
+    .option('--json', 'the outcome as JSON', false)
+    .action(async (ref: string, options: TargetOptions & WaitOptions) => {
+      const asked = parseWait(ref, options)
+      const client = await openClient(options)
+      ended(await runWait({ client, screen, signal, json: options.json, ...asked }))
+    })
+}
+
+interface TargetOptions extends Readonly<Record<string, unknown>> {
+  readonly url?: string
+}
+
+interface WaitOptions {
+  readonly nodes: string
+  readonly timeout: string
+  readonly json: boolean
+}
+
+function addTarget(command: Command): Command {
+  return addDataSettings(command).option(
+    '--url <url>',
+    'admin address of a node, instead of --data'
+  )
+}
+
+async function openClient(options: TargetOptions): Promise<AdminClient> {
+  if (options.url === undefined) return clientOfData(await loadDataDir(options))
+  const url = URL.parse(options.url)
+  if (url !== null && /^https?:$/.test(url.protocol)) return clientOfUrl(url)
+  throw new StarlingError('CONFIG_INVALID', '--url: expected http://host:port or https://host:port')
+}
+
+/** Every wrong word at once, as with the settings. */
+function parseWait(
+  ref: string,
+  { nodes, timeout }: WaitOptions
+): Pick<WaitCommand, 'reference' | 'nodes' | 'timeoutMs'> {
+  const reference = parseReference(ref)
+  const wanted = nodes === 'all' ? 'all' : /^[1-9]\d{0,4}$/.test(nodes) ? Number(nodes) : undefined
+  const timeoutMs = duration.parse(timeout)
+  if (reference !== undefined && wanted !== undefined && timeoutMs !== undefined) {
+    return { reference, nodes: wanted, timeoutMs }
+  }
+  const problems = [
+    reference === undefined && `ref: expected ${REFERENCE_FORMAT}; got ${JSON.stringify(ref)}`,
+    wanted === undefined &&
+      `--nodes: expected a number from 1, or all; got ${JSON.stringify(nodes)}`,
+    timeoutMs === undefined &&
+      `--timeout: expected ${duration.expected}; got ${JSON.stringify(timeout)}`
+  ]
+  throw new StarlingError('CONFIG_INVALID', problems.filter(text => text !== false).join('\n'))
+}

@@ -1,0 +1,100 @@
+import type { CopiesDocument, ImageStatus, StatusDocument } from './status.ts'
+
+/** A status for people: a headline, then a table for each kind of thing that there is any of. */
+export function renderStatus(status: StatusDocument): string {
+  const { node, blobs, disk } = status
+  const lines = [
+    `${node.name}  ${status.ready ? 'ready' : `not ready: ${status.reason}`}`,
+    `  id ${node.id}, version ${node.version}, up ${formatSeconds(node.uptimeSeconds)}`,
+    `  ${count(blobs.held, 'blob')} held (${formatBytes(blobs.bytesHeld)}), ${blobs.missing} missing`,
+    `  disk ${disk.state}: ${formatBytes(disk.usedBytes)} of ${formatBytes(disk.totalBytes)} used`
+  ]
+  const peers = status.peers.map(peer => [
+    peer.name,
+    peer.connected ? peer.state : `${peer.state}, not connected`,
+    peer.address,
+    peer.missing === null ? 'missing unknown' : `${peer.missing} missing`
+  ])
+  const transfers = status.transfers.map(({ digest, done, bytes, from }) => [
+    shorten(digest),
+    `${formatBytes(done)} of ${bytes === null ? '?' : formatBytes(bytes)}`,
+    `from ${from.join(', ')}`
+  ])
+  return [
+    ...lines,
+    ...section('peers', peers),
+    ...section('images', status.images.map(imageRow)),
+    ...section('transfers', transfers),
+    ...section('with fewer copies than asked for', status.degraded.map(imageRow))
+  ].join('\n')
+}
+
+/** Who holds an image, in one line. */
+export function renderCopies({ reference, digest, nodes }: CopiesDocument): string {
+  if (digest === null) return `${reference} is not known yet`
+  const holders = nodes.filter(node => node.state === 'live' && node.holds === true)
+  const others = nodes
+    .filter(node => !holders.includes(node))
+    .map(({ name, state, holds }) => {
+      if (state === 'away') return `${name} is away`
+      return holds === null ? `${name} has not said` : `${name} lacks some of it`
+    })
+  const line = `${reference} is on ${holders.length} of ${count(nodes.length, 'node')}`
+  return others.length === 0 ? line : `${line}; ${others.join(', ')}`
+}
+
+function imageRow({ repository, tag, digest, bytes, copies }: ImageStatus): string[] {
+  return [
+    `${repository}:${tag}`,
+    shorten(digest),
+    bytes === null ? '?' : formatBytes(bytes),
+    copies === null ? 'copies unknown' : count(copies, 'copy', 'copies')
+  ]
+}
+
+function section(title: string, rows: readonly (readonly string[])[]): string[] {
+  return rows.length === 0 ? [] : ['', title, ...table(rows)]
+}
+
+/** Columns as wide as their widest cell, two spaces apart. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows.reduce<number[]>(
+    (known, row) => row.map((cell, column) => Math.max(cell.length, known[column] ?? 0)),
+    []
+  )
+  return rows.map(row =>
+    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd()
+  )
+}
+
+/** Algorithm and as many digits as tell blobs apart. */
+function shorten(digest: string): string {
+  return digest.slice(0, digest.indexOf(':') + 13)
+}
+
+function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number} ${number === 1 ? noun : plural}`
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
+
+/** Bytes to people: three digits and a binary unit. */
+export function formatBytes(bytes: number): string {
+  const power = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), UNITS.length - 1)
+  const scaled = bytes / 1024 ** power
+  const digits = power === 0 || scaled >= 100 ? 0 : 1
+  return `${scaled.toFixed(digits)} ${UNITS[power]}`
+}
+
+function formatSeconds(seconds: number): string {
+  const whole = Math.floor(seconds)
+  const parts: readonly (readonly [number, string])[] = [
+    [Math.floor(whole / 86_400), 'd'],
+    [Math.floor(whole / 3_600) % 24, 'h'],
+    [Math.floor(whole / 60) % 60, 'm'],
+    [whole % 60, 's']
+  ]
+  const first = parts.findIndex(([value]) => value > 0)
+  const shown = first === -1 ? parts.slice(3) : parts.slice(first, first + 2)
+  return shown.map(([value, unit]) => `${value}${unit}`).join(' ')
+}

@@ -1,0 +1,55 @@
+import { fastify } from 'fastify'
+import { StarlingError, systemCode } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Introspection } from './introspection.ts'
+import { addRoutes } from './routes.ts'
+
+/** Probes, a scraper and some people; more than these many at once are somebody's mistake. */
+const MAX_CONNECTIONS = 256
+
+/** A request here is one line; a client that is slower is not one. */
+const REQUEST_TIMEOUT_MS = 10_000
+
+export interface AdminServerOptions {
+  /** A TCP address, port 0 for any free one, or the path of a socket. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly path: string }
+  readonly introspection: Introspection
+  readonly log: Log
+}
+
+/** Health, metrics and status over HTTP. It changes nothing, so it asks for no credentials. */
+export class AdminServer {
+  readonly #app: ReturnType<typeof fastify>
+
+  /** The port it listens on; 0 on a socket. */
+  readonly port: number
+
+  private constructor(app: ReturnType<typeof fastify>, port: number) {
+    this.#app = app
+    this.port = port
+  }
+
+  /** @throws `CONFIG_INVALID` when the address cannot be had. */
+  static async open({ listen, introspection, log }: AdminServerOptions): Promise<AdminServer> {
+    const app = fastify({ forceCloseConnections: true, requestTimeout: REQUEST_TIMEOUT_MS })
+    app.server.maxConnections = MAX_CONNECTIONS
+    addRoutes(app, introspection)
+    app.addHook('onError', async (request, _reply, error) => {
+      log.debug({ path: request.url, error: error.message }, 'admin request failed')
+    })
+    await app.listen({ ...listen }).catch((cause: unknown) => {
+      const message = `cannot listen on ${describe(listen)}: ${systemCode(cause) ?? cause}`
+      throw new StarlingError('CONFIG_INVALID', message, { cause })
+    })
+    const address = app.server.address()
+    return new AdminServer(app, typeof address === 'object' ? (address?.port ?? 0) : 0)
+  }
+
+  async close(): Promise<void> {
+    await this.#app.close()
+  }
+}
+
+function describe(listen: AdminServerOptions['listen']): string {
+  return 'path' in listen ? listen.path : `${listen.host} port ${listen.port}`
+}

@@ -1,0 +1,215 @@
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import packageJson from '../package.json' with { type: 'json' }
+import { openControl } from './admin/control.ts'
+import { AdminServer } from './admin/server.ts'
+import { systemClock, systemRandom } from './clock.ts'
+import { type Config, formatHostPort } from './config.ts'
+import { StarlingError } from './errors.ts'
+import type { Log } from './log.ts'
+import { Mesh } from './mesh/mesh.ts'
+import { Secrets } from './mesh/secret.ts'
+import { openMetrics } from './metrics.ts'
+import { Records } from './records/records.ts'
+import { RegistryServer } from './registry/server.ts'
+import { DiskWatch } from './replication/disk-space.ts'
+import { Replication } from './replication/replication.ts'
+import { Blobs } from './store/blobs.ts'
+import { Uploads } from './store/uploads.ts'
+import { openCredentials } from './swarm/certificate.ts'
+import { HttpsFetcher } from './swarm/https-fetcher.ts'
+import { TransferServer } from './swarm/server.ts'
+
+/** Pulls under way may end, but a stuck client must not hold up the stop for ever. */
+const REGISTRY_DRAIN_MS = 10_000
+
+/** Where a running node is reached, as `DATA/listening.json` has it. */
+export interface Listening {
+  readonly registry: string
+  readonly admin: string
+  readonly mesh: string
+  readonly transfer: string
+}
+
+/** A node: opens its parts in order, and closes them in the reverse. */
+export class Daemon {
+  readonly listening: Listening
+  /** Rejects when the node cannot go on; never resolves. */
+  readonly failed: Promise<never>
+  readonly #closers: (() => Promise<void> | void)[]
+  #closed: Promise<void> | undefined
+
+  private constructor(
+    listening: Listening,
+    failed: Promise<never>,
+    closers: (() => Promise<void> | void)[]
+  ) {
+    this.listening = listening
+    this.failed = failed
+    this.#closers = closers
+  }
+
+  /**
+   * Starts a node and settles when all its ports are open. Throws `CONFIG_INVALID`, `DATA_LOCKED`,
+   * `DATA_DAMAGED` or `DISK_FAILED`, with everything closed again.
+   */
+  static async start(config: Config, log: Log): Promise<Daemon> {
+    const closers: (() => Promise<void> | void)[] = []
+    try {
+      return await openAll(config, log, closers, (listening, failed) => {
+        return new Daemon(listening, failed, closers)
+      })
+    } catch (error) {
+      await closeAll(closers)
+      throw error
+    }
+  }
+
+  /** Stops in order: no more clients, no more peers, then the files. May be called again. */
+  close(): Promise<void> {
+    this.#closed ??= closeAll(this.#closers)
+    return this.#closed
+  }
+}
+
+async function openAll(
+  config: Config,
+  log: Log,
+  closers: (() => Promise<void> | void)[],
+  made: (listening: Listening, failed: Promise<never>) => Daemon
+): Promise<Daemon> {
+  /** Registers how to close what was opened, so that a failure later on closes it too. */
+  function closing<T extends { close(): Promise<void> | void }>(part: T): T {
+    closers.push(() => part.close())
+    return part
+  }
+  const { dataDir, name } = config
+  const clock = systemClock
+  const random = systemRandom
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  await rm(join(dataDir, 'listening.json'), { force: true })
+  const metrics = closing(openMetrics())
+  const count = (plane: 'registry' | 'mesh' | 'transfer', direction: 'received' | 'sent') => {
+    const counter = direction === 'received' ? metrics.bytesReceived : metrics.bytesSent
+    const series = counter.labels(plane)
+    return (bytes: number) => series.inc(bytes)
+  }
+
+  const secrets = closing(
+    await Secrets.open({
+      dataDir,
+      joining: config.join.length > 0,
+      log,
+      ...(config.secretFile !== undefined && { file: config.secretFile })
+    })
+  )
+  const credentials = await openCredentials({ dataDir, log })
+  const blobs = closing(await Blobs.open({ dataDir, log }))
+  const uploads = closing(await Uploads.open({ dataDir, blobs, clock, log }))
+  const disk = closing(await DiskWatch.open({ dataDir, maxUsedShare: config.maxDiskShare, log }))
+  const transfer: TransferServer = closing(
+    await TransferServer.open({
+      ...config.transfer,
+      credentials,
+      source: blobs,
+      pinned: fingerprint => mesh.isPinned(fingerprint),
+      log,
+      onSent: count('transfer', 'sent')
+    })
+  )
+  const mesh: Mesh = await Mesh.open({
+    dataDir,
+    name,
+    listen: config.mesh,
+    join: config.join,
+    secrets,
+    deadAfterMs: config.deadAfterMs,
+    forgetAfterMs: config.forgetAfterMs,
+    self: () => replication.vitals(),
+    hello: () => ({
+      transfer: dialable(mesh.address, transfer.port),
+      fingerprint: credentials.fingerprint,
+      hold: 'all'
+    }),
+    clock,
+    random,
+    log,
+    ...(config.advertise !== undefined && { advertise: config.advertise })
+  })
+  const records = closing(await Records.open({ dataDir, origin: mesh.id, clock, log }))
+  // Peers are cut off before the records close, which their questions read.
+  closing(mesh)
+  const fetcher = closing(new HttpsFetcher({ credentials }))
+  const replication: Replication = closing(
+    await Replication.open({
+      ...{ name, version: packageJson.version },
+      deadAfterMs: config.deadAfterMs,
+      aloneAfterMs: config.aloneAfterMs,
+      ...{ blobs, uploads, records, mesh, fetcher, disk, metrics },
+      ...{ clock, random, log }
+    })
+  )
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => undefined)
+  mesh.on('duplicate', () => {
+    failed.reject(
+      new StarlingError(
+        'CONFIG_INVALID',
+        `another node runs with the identity of this one (${mesh.id}): a data directory was copied. Remove node.key from the copy`
+      )
+    )
+  })
+  await mesh.start()
+  await replication.start()
+
+  const introspection = replication.report
+  const admin = closing(await AdminServer.open({ listen: config.admin, introspection, log }))
+  closing(await openControl({ dataDir, introspection, log }))
+  const registry = await RegistryServer.open({
+    listen: config.registry,
+    content: replication.content,
+    log,
+    onRequest: ({ method, route, status, seconds }) =>
+      metrics.httpRequestSeconds.observe({ method, route, status: String(status) }, seconds),
+    onBytes: (direction, bytes) => count('registry', direction)(bytes)
+  })
+  closers.push(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
+
+  const [first = { host: '127.0.0.1', port: 0 }] = registry.addresses
+  const listening: Listening = {
+    registry: reachable(first),
+    admin: reachable({ host: config.admin.host, port: admin.port }),
+    mesh: mesh.address,
+    transfer: dialable(mesh.address, transfer.port)
+  }
+  await writeListening(dataDir, listening)
+  closers.push(() => rm(join(dataDir, 'listening.json'), { force: true }))
+  log.info({ id: mesh.id, ...listening }, 'node started')
+  return made(listening, failed.promise)
+}
+
+/** The address of another port on the host that peers dial. */
+function dialable(meshAddress: string, port: number): string {
+  return `${meshAddress.slice(0, meshAddress.lastIndexOf(':'))}:${port}`
+}
+
+/** Somebody on this machine reaches what listens everywhere by the loopback address. */
+function reachable({ host, port }: { host: string; port: number }): string {
+  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return formatHostPort({ host: near, port })
+}
+
+async function writeListening(dataDir: string, listening: Listening): Promise<void> {
+  const path = join(dataDir, 'listening.json')
+  const file = await open(`${path}.new`, 'w')
+  try {
+    await file.writeFile(`${JSON.stringify(listening)}\n`)
+  } finally {
+    await file.close()
+  }
+  await rename(`${path}.new`, path)
+}
+
+async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> {
+  for (const close of closers.splice(0).reverse()) await close()
+}

@@ -1,0 +1,73 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+import packageJson from '../package.json' with { type: 'json' }
+import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'
+import { addAdminCommands } from './admin/commands/program.ts'
+import { addSettings, loadConfig } from './config.ts'
+import { type Log, openLog } from './log.ts'
+
+let exitCode: ExitCode = EXIT.done
+let log: Log | undefined
+const stop = stopSignal()
+
+const program = new Command('starling')
+  .description(packageJson.description)
+  .version(packageJson.version)
+  .exitOverride()
+addSettings(program.command('serve').description('run a node')).action(serve)
+addAdminCommands(program, {
+  screen: process.stdout,
+  signal: stop,
+  ended: code => {
+    exitCode = code
+  }
+})
+program
+  .command('demo')
+  .description('three nodes on this machine, one image, and the loss of the node that took it')
+  .option('--once', 'end after the show instead of staying up', false)
+  .action(async ({ once }: { once: boolean }) => {
+    const { runDemo } = await import('./demo/demo.ts')
+    await runDemo({ once, signal: stop })
+  })
+
+process.on('uncaughtException', error => process.exit(report(error)))
+try {
+  await program.parseAsync()
+} catch (error) {
+  exitCode = report(error)
+}
+process.exit(exitCode)
+
+/** Runs a node until it is told to stop. */
+async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
+  const { config, warnings } = await loadConfig(options)
+  log = openLog(config.logLevel, config.name)
+  for (const warning of warnings) log.warn({ warning }, 'setting ignored')
+  const { Daemon } = await import('./daemon.ts')
+  const daemon = await Daemon.start(config, log)
+  const stopped = new Promise(resolve => stop.addEventListener('abort', resolve))
+  if (!stop.aborted) await Promise.race([stopped, daemon.failed])
+  await daemon.close()
+}
+
+/** The first signal asks to stop; whoever sends another will not wait. */
+function stopSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(EXIT.failed)
+      controller.abort()
+    })
+  }
+  return controller.signal
+}
+
+/** Says what went wrong, unless the parser has said it or a person asked to stop. */
+function report(error: unknown): ExitCode {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
+  const code = exitCodeOf(error)
+  if (log !== undefined && code === EXIT.failed) log.error({ err: error }, 'node failed')
+  else if (!stop.aborted) console.error(error instanceof Error ? `error: ${error.message}` : error)
+  return code
+}

@@ -1,0 +1,89 @@
+import type {
+  ImagePage,
+  ImageReference,
+  Introspection,
+  Readiness
+} from '../../src/admin/introspection.ts'
+import { formatReference } from '../../src/admin/reference.ts'
+import type { CopiesDocument, NodeCopy, StatusDocument } from '../../src/admin/status.ts'
+import { parseDigest } from '../../src/digest.ts'
+
+export const DIGEST = parseDigest(`sha256:${'ab'.repeat(32)}`)
+
+export const STATUS: StatusDocument = {
+  node: { id: '12D3KooWone', name: 'one', version: '0.1.0', uptimeSeconds: 3_661 },
+  ready: true,
+  reason: 'ready',
+  peers: [
+    {
+      id: '12D3KooWtwo',
+      name: 'two',
+      address: '10.0.0.2:5052',
+      state: 'live',
+      connected: true,
+      missing: 0
+    },
+    {
+      id: '12D3KooWsix',
+      name: 'six',
+      address: '10.0.0.6:5052',
+      state: 'away',
+      connected: false,
+      missing: null
+    }
+  ],
+  blobs: { held: 3, missing: 1, bytesHeld: 5 * 1024 * 1024 },
+  images: [{ repository: 'team/app', tag: 'v1', digest: DIGEST, bytes: 5_000_000, copies: 2 }],
+  transfers: [{ digest: DIGEST, bytes: 2_048, done: 1_024, from: ['two'] }],
+  disk: {
+    totalBytes: 100 * 1024 ** 3,
+    usedBytes: 40 * 1024 ** 3,
+    limitBytes: 75 * 1024 ** 3,
+    state: 'ok'
+  },
+  degraded: []
+}
+
+/** A node that says what a test tells it to, and remembers what it was asked. */
+export class ScriptedNode implements Introspection {
+  state: Readiness = { ready: true, reason: 'ready' }
+  failure: Error | undefined
+  readonly pages: ImagePage[] = []
+  /** What is said of an image, one answer after the other; the last one is repeated. */
+  holders: (readonly NodeCopy[] | undefined)[] = [undefined]
+  asked = 0
+
+  readiness(): Readiness {
+    return this.state
+  }
+
+  async status(page: ImagePage): Promise<StatusDocument> {
+    if (this.failure !== undefined) throw this.failure
+    this.pages.push(page)
+    return STATUS
+  }
+
+  async copies(reference: ImageReference): Promise<CopiesDocument> {
+    const nodes = this.holders[Math.min(this.asked++, this.holders.length - 1)]
+    const digest = nodes === undefined ? null : DIGEST
+    return { reference: formatReference(reference), digest, nodes: nodes ?? [] }
+  }
+
+  async metrics(): Promise<string> {
+    return 'starling_peers 1\n'
+  }
+}
+
+/** A screen that keeps what is written on it. */
+export class Notebook {
+  text = ''
+  readonly isTTY: boolean
+
+  constructor(isTTY = false) {
+    this.isTTY = isTTY
+  }
+
+  write(text: string): void {
+    this.text += text
+  }
+}

@@ -1,0 +1,71 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Daemon, type DaemonOptions } from './daemon.ts'
+
+/**
+ * Several `serve` processes in one temporary directory, each with a data directory of its own, all
+ * joined through the first, as separate machines would be. `close()` ends and removes everything.
+ */
+export class Cluster {
+  readonly directory: string
+  readonly secretFile: string
+  readonly #daemons = new Set<Daemon>()
+
+  private constructor(directory: string) {
+    this.directory = directory
+    this.secretFile = join(directory, 'secret')
+  }
+
+  static async open(): Promise<Cluster> {
+    const cluster = new Cluster(await mkdtemp(join(tmpdir(), 'starling-cluster-')))
+    await writeFile(cluster.secretFile, 'a secret of this test only\n', { mode: 0o600 })
+    return cluster
+  }
+
+  /** Opens a cluster of `count` ready nodes, each connected to the first. */
+  static async start(count: number): Promise<{ cluster: Cluster; nodes: readonly Daemon[] }> {
+    const cluster = await Cluster.open()
+    try {
+      const first = await cluster.node('node-1')
+      const nodes = [first]
+      for (let number = 2; number <= count; number++) {
+        nodes.push(await cluster.node(`node-${number}`, { join: [first.addresses.mesh] }))
+      }
+      for (const node of nodes) {
+        await node.statusWhere(
+          `to know ${count - 1} live members`,
+          status => status.peers.filter(peer => peer.state === 'live').length === count - 1
+        )
+        await node.ready()
+      }
+      return { cluster, nodes }
+    } catch (error) {
+      await cluster.close()
+      throw error
+    }
+  }
+
+  /** Starts one node; it need not be ready yet. */
+  node(name: string, options: Partial<DaemonOptions> = {}): Promise<Daemon> {
+    const dataDir = join(this.directory, name)
+    return this.#own(Daemon.start({ name, dataDir, secretFile: this.secretFile, ...options }))
+  }
+
+  /** Starts a node again that has ended, on the data it left or on none. */
+  async restart(daemon: Daemon, data: 'kept' | 'empty'): Promise<Daemon> {
+    if (data === 'empty') await rm(daemon.options.dataDir, { recursive: true, force: true })
+    return this.#own(daemon.restart())
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.#daemons, daemon => daemon.kill()))
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 3 })
+  }
+
+  async #own(starting: Promise<Daemon>): Promise<Daemon> {
+    const daemon = await starting
+    this.#daemons.add(daemon)
+    return daemon
+  }
+}
