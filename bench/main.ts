@@ -1,0 +1,55 @@
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { isCode } from '../src/errors.ts'
+import { parseSize } from './measure.ts'
+import { replicate } from './replicate.ts'
+import { print } from './report.ts'
+
+/** Exit code when a bench cannot be set up as asked: it never falls back to something else. */
+const CANNOT_SET_UP = 2
+
+const program = new Command('bench').description(
+  'Measures Starling; each bench answers one question.'
+)
+
+program
+  .command('replicate')
+  .description('How soon does every node hold a blob that was pushed to one of them?')
+  .option('--nodes <count>', 'nodes in all, the seed included', count, 4)
+  .option('--size <size>', 'size of the blob, as 64MiB', size, size('256MiB'))
+  .addOption(
+    new Option('--link <rate>', 'none: loopback, no root needed').choices(['none']).default('none')
+  )
+  .option(
+    '--against <urls>',
+    'admin URLs of a running cluster, the seed first, comma-separated',
+    list
+  )
+  .option('--registry <url>', 'with --against: the registry URL of the seed')
+  .option('--runs <count>', 'how often; figures are medians', count, 3)
+  .option('--data <dir>', 'where the nodes keep their data, instead of tmpfs')
+  .option('--json <file>', 'write one JSON object to a file, - for standard output')
+  .action(async options => print(await replicate(options), options.json))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : error}`)
+  process.exitCode = isCode(error, 'CONFIG_INVALID') ? CANNOT_SET_UP : 1
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError('a whole number from 1.')
+  return value
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text)
+  if (bytes === undefined) throw new InvalidArgumentError('a size such as 512KiB, 64MiB or 1GiB.')
+  return bytes
+}
+
+function list(text: string): string[] {
+  return text.split(',').filter(each => each !== '')
+}

@@ -1,0 +1,136 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { mkdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { systemClock } from '../clock.ts'
+import { StarlingError } from '../errors.ts'
+
+const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url))
+/** A node opens its ports within a second or two, even on a busy machine. */
+const START_TIMEOUT_MS = 30_000
+const POLL_MS = 25
+
+export interface NodeAddresses {
+  readonly registry: string
+  readonly admin: string
+  readonly mesh: string
+  readonly transfer: string
+}
+
+/** What `/status` tells that the demo and the benches look at. */
+export interface NodeStatus {
+  readonly ready: boolean
+  readonly reason: string
+  readonly blobs: { readonly held: number; readonly missing: number; readonly bytesHeld: number }
+  readonly peers: readonly { readonly name: string; readonly state: string }[]
+}
+
+export interface NodeProcessOptions {
+  readonly name: string
+  /** The data directory; the log is written beside it, as `DIR.log`. */
+  readonly dataDir: string
+  readonly join?: string
+  readonly secretFile: string
+  readonly flags?: readonly string[]
+}
+
+/** A real `starling serve` in a process of its own, on free ports of the loopback interface. */
+export class NodeProcess {
+  readonly name: string
+  readonly dataDir: string
+  readonly addresses: NodeAddresses
+  readonly #child: ChildProcess
+
+  private constructor(
+    name: string,
+    dataDir: string,
+    child: ChildProcess,
+    addresses: NodeAddresses
+  ) {
+    this.name = name
+    this.dataDir = dataDir
+    this.#child = child
+    this.addresses = addresses
+  }
+
+  static async start(options: NodeProcessOptions): Promise<NodeProcess> {
+    const { name, dataDir, join: joined, secretFile, flags = [] } = options
+    await mkdir(dataDir, { recursive: true })
+    const listening = join(dataDir, 'listening.json')
+    await rm(listening, { force: true })
+    const ports = ['registry', 'admin', 'mesh', 'transfer'].flatMap(plane => [
+      `--${plane}`,
+      '127.0.0.1:0'
+    ])
+    const joining = joined === undefined ? [] : ['--join', joined]
+    const args = ['--data', dataDir, '--name', name, '--secret-file', secretFile]
+    const child = spawn(
+      process.execPath,
+      [MAIN, 'serve', ...args, ...ports, ...joining, ...flags],
+      {
+        stdio: ['ignore', 'ignore', 'pipe']
+      }
+    )
+    child.stderr?.pipe(createWriteStream(`${dataDir}.log`, { flags: 'a' }))
+    const deadline = systemClock.monotonic() + START_TIMEOUT_MS
+    while (
+      systemClock.monotonic() < deadline &&
+      child.exitCode === null &&
+      child.signalCode === null
+    ) {
+      const addresses = await readAddresses(listening)
+      if (addresses !== undefined) return new NodeProcess(name, dataDir, child, addresses)
+      await delay(POLL_MS)
+    }
+    child.kill('SIGKILL')
+    throw new StarlingError('UNAVAILABLE', `node ${name} did not start: see ${dataDir}.log`)
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  async status(): Promise<NodeStatus> {
+    const response = await fetch(`http://${this.addresses.admin}/status?images=0`)
+    return (await response.json()) as NodeStatus
+  }
+
+  /** Waits until the status is as wanted; ends with the signal. */
+  async until(wanted: (status: NodeStatus) => boolean, signal?: AbortSignal): Promise<NodeStatus> {
+    for (;;) {
+      signal?.throwIfAborted()
+      const status = await this.status()
+      if (wanted(status)) return status
+      await delay(POLL_MS, undefined, signal && { signal })
+    }
+  }
+
+  /** Ends the process at once, as a power cut would. */
+  kill(): Promise<void> {
+    return this.#end('SIGKILL')
+  }
+
+  /** Asks the process to stop in order. */
+  stop(): Promise<void> {
+    return this.#end('SIGTERM')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exited = once(this.#child, 'exit')
+    this.#child.kill(signal)
+    await exited
+  }
+}
+
+async function readAddresses(file: string): Promise<NodeAddresses | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as NodeAddresses
+  } catch {
+    // Not written yet, or not whole yet.
+    return undefined
+  }
+}
