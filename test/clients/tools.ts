@@ -1,0 +1,48 @@
+import { access, constants } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { run } from '../helpers/command.ts'
+import { madeOnce } from './cache.ts'
+
+/** Clients that Debian does not carry, at the versions the tests were written against. */
+const GO_TOOLS = {
+  crane: 'github.com/google/go-containerregistry/cmd/crane@v0.22.1',
+  oras: 'oras.land/oras/cmd/oras@v1.3.6'
+} as const
+
+/** Compiling one of them takes half a minute on an idle machine. */
+const BUILD_TIMEOUT_MS = 10 * 60_000
+
+const DEBIAN_TOOLS = ['skopeo', 'buildah', 'containerd', 'ctr', 'runc', 'mmdebstrap'] as const
+
+/** The path of a client written in Go, compiled the first time it is asked for on this machine. */
+export async function goTool(name: keyof typeof GO_TOOLS): Promise<string> {
+  const source = GO_TOOLS[name]
+  const directory = await madeOnce(`${name}-${source.split('@')[1]}`, async making => {
+    await run('go', ['install', source], {
+      env: { GOBIN: making, GOFLAGS: '-buildvcs=false' },
+      timeoutMs: BUILD_TIMEOUT_MS
+    })
+  })
+  return join(directory, name)
+}
+
+/** Throws with the names of all the programs of Debian's that are not on this machine. */
+export async function requireDebianTools(): Promise<void> {
+  const missing: string[] = []
+  for (const tool of DEBIAN_TOOLS) {
+    if (!(await isOnPath(tool))) missing.push(tool)
+  }
+  if (missing.length > 0) throw new Error(`not installed: ${missing.join(', ')}`)
+}
+
+async function isOnPath(tool: string): Promise<boolean> {
+  for (const directory of (process.env['PATH'] ?? '').split(delimiter)) {
+    try {
+      await access(join(directory, tool), constants.X_OK)
+      return true
+    } catch {
+      // Not in this directory; the next may have it.
+    }
+  }
+  return false
+}
