@@ -14,7 +14,7 @@ const SHARED = [...BASE, 'json', 'manifest', 'metrics']
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The version is in package.json.
   main: ['demo', 'daemon', 'config', ...SIDES, ...SHARED, 'package.json'],
-  demo: ['daemon', 'config', ...SIDES, ...SHARED],
+  demo: ['daemon', 'config', ...SIDES, ...SHARED, 'package.json'],
   daemon: ['config', ...SIDES, ...PLANES, ...SHARED, 'package.json'],
   registry: [...PLANES, ...SHARED],
   // The commands it adds say where the data is.

@@ -1,9 +1,12 @@
 /** Listeners by event name, typed: `Events<{ live: [id: string] }>`. */
-export class Events<Map extends Record<keyof Map, readonly unknown[]>> {
-  readonly #listeners: { [Name in keyof Map]?: Set<(...values: Map[Name]) => void> } = {}
+export class Events<Values extends Record<keyof Values, readonly unknown[]>> {
+  readonly #listeners: { [Name in keyof Values]?: Set<(...values: Values[Name]) => void> } = {}
 
   /** Adds a listener and gives the function that removes it. */
-  on<Name extends keyof Map>(name: Name, listener: (...values: Map[Name]) => void): () => void {
+  on<Name extends keyof Values>(
+    name: Name,
+    listener: (...values: Values[Name]) => void
+  ): () => void {
     const listeners = this.#listeners[name] ?? new Set()
     this.#listeners[name] = listeners
     listeners.add(listener)
@@ -11,7 +14,7 @@ export class Events<Map extends Record<keyof Map, readonly unknown[]>> {
   }
 
   /** Calls the listeners in the order in which they were added. They must not throw. */
-  emit<Name extends keyof Map>(name: Name, ...values: Map[Name]): void {
+  emit<Name extends keyof Values>(name: Name, ...values: Values[Name]): void {
     for (const listener of [...(this.#listeners[name] ?? [])]) listener(...values)
   }
 }

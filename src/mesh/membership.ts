@@ -1,6 +1,7 @@
 import type { Beat } from './beat.ts'
 import { freshness, type Life, superseded } from './life.ts'
-import type { MemberInfo } from './member.ts'
+import { MAX_MEMBER_ADDRESSES, type MemberInfo } from './member.ts'
+import { aged, type GoneReason, type Standing } from './standing.ts'
 import { noTwin, observeTwin, type Twin } from './twin.ts'
 
 /**
@@ -40,15 +41,6 @@ export interface Member {
   readonly beat: Beat | undefined
   readonly heardAtMs: number | undefined
 }
-
-export type Standing =
-  | { readonly kind: 'live'; readonly silentMs: number }
-  /** `absentMs` grows only while this node hears most members; it leads to `gone`. */
-  | { readonly kind: 'away'; readonly silentMs: number; readonly absentMs: number }
-  | { readonly kind: 'gone'; readonly reason: GoneReason }
-
-/** Forgotten by an operator, its name taken by a new id, or absent for `--forget-after`. */
-export type GoneReason = 'forgotten' | 'replaced' | 'absent'
 
 export type MembershipEvent =
   | { readonly kind: 'tick' }
@@ -128,7 +120,7 @@ function tick(state: Membership, nowMs: number): Step {
   const effects: MembershipEffect[] = []
   const members = new Map<string, Member>()
   for (const [id, member] of state.members) {
-    const standing = aged(member.standing, elapsedMs, counting, state)
+    const standing = aged(member.standing, elapsedMs, counting, state.limits)
     members.set(id, standing === member.standing ? member : { ...member, standing })
     if (standing.kind === 'away' && member.standing.kind === 'live')
       effects.push({ kind: 'away', id })
@@ -138,25 +130,6 @@ function tick(state: Membership, nowMs: number): Step {
   }
   const replaced = replaceByName({ ...state, members, tickedAtMs: nowMs })
   return { state: replaced.state, effects: [...effects, ...replaced.effects] }
-}
-
-function aged(
-  standing: Standing,
-  elapsedMs: number,
-  counting: boolean,
-  { limits }: Membership
-): Standing {
-  if (standing.kind === 'gone') return standing
-  const silentMs = standing.silentMs + elapsedMs
-  if (standing.kind === 'live') {
-    return silentMs > limits.deadAfterMs
-      ? { kind: 'away', silentMs, absentMs: 0 }
-      : { kind: 'live', silentMs }
-  }
-  const absentMs = standing.absentMs + (counting ? elapsedMs : 0)
-  return absentMs > limits.forgetAfterMs
-    ? { kind: 'gone', reason: 'absent' }
-    : { kind: 'away', silentMs, absentMs }
 }
 
 /**
@@ -190,8 +163,13 @@ function learn(state: Membership, infos: readonly MemberInfo[]): Membership {
   for (const info of infos) {
     if (info.id === state.self.id) continue
     const known = members.get(info.id)
-    // A live member told us itself who it is; its record may be older than its last start.
-    if (known?.standing.kind === 'live') continue
+    if (known?.standing.kind === 'live') {
+      // It told us itself who it is, and its record may be older than its last start; or it is heard
+      // through others and has moved. So both addresses are tried.
+      const mesh = [...new Set([...known.info.mesh, ...info.mesh])].slice(0, MAX_MEMBER_ADDRESSES)
+      members.set(info.id, { ...known, info: { ...known.info, mesh } })
+      continue
+    }
     const standing: Standing =
       known === undefined || known.standing.kind === 'gone'
         ? { kind: 'away', silentMs: 0, absentMs: 0 }

@@ -4,8 +4,8 @@ import type { Address } from './address.ts'
 import type { Beat, Vitals } from './beat.ts'
 import type { DiscoveryState, Resolve } from './discovery.ts'
 import type { Hold } from './member.ts'
-import type { GoneReason } from './membership.ts'
 import type { Secrets } from './secret.ts'
+import type { GoneReason } from './standing.ts'
 
 export interface MeshOptions {
   /** Holds `node.key` and `node.json`. */

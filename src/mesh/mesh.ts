@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Connection, PeerInfo } from '@libp2p/interface'
 import { StarlingError } from '../errors.ts'
-import { type Address, formatAddress, fromMultiaddr, toMultiaddr } from './address.ts'
-import { type DialOutcome, Discovery } from './discovery.ts'
+import { formatAddress, fromMultiaddr } from './address.ts'
+import { Discovery } from './discovery.ts'
 import { Events } from './events.ts'
 import { Gossip, type GossipKind } from './gossip.ts'
 import { Greeter } from './greeter.ts'
@@ -15,16 +15,14 @@ import { type MemberInfo, PROTOCOL } from './member.ts'
 import { tickMs } from './membership.ts'
 import type { MeshDiscovery, MeshEvents, MeshOptions, RequestHandler } from './mesh-options.ts'
 import { Neighbours } from './neighbours.ts'
-import { createNode, type MeshNode } from './node.ts'
+import { createNode, dial, listeningPort, type MeshNode } from './node.ts'
 import { OwnAddress } from './own-address.ts'
 import type { PeerView } from './peer-view.ts'
-import { HANDSHAKE_TIMEOUT_MS, Protector } from './protector.ts'
+import { Protector } from './protector.ts'
 import { Refusals } from './refusals.ts'
+import { Requests } from './requests.ts'
 import { Roster } from './roster.ts'
-import { type CallOptions, call, serve } from './rpc.ts'
-
-/** One dial with its handshakes; the dial loop tries again. */
-const DIAL_TIMEOUT_MS = 2 * HANDSHAKE_TIMEOUT_MS
+import type { CallOptions } from './rpc.ts'
 
 /** The members of a cluster as this node sees them, and the ways to speak with them. */
 export class Mesh {
@@ -43,7 +41,7 @@ export class Mesh {
   readonly #roster: Roster
   readonly #address: OwnAddress
   readonly #bootedAt: number
-  readonly #handling: Promise<void>[] = []
+  readonly #requests: Requests
   readonly #gossipListeners = new Set<(peer: string, payload: Uint8Array) => void>()
   readonly #onClose = (event: CustomEvent<Connection>) => this.#disconnected(event.detail)
   readonly #onHeardOf = (event: CustomEvent<PeerInfo>) => this.#heardOf(event.detail)
@@ -90,6 +88,7 @@ export class Mesh {
       clock,
       log
     })
+    this.#requests = new Requests({ node, neighbours: this.#neighbours, signal, log })
     this.#gossip = new Gossip(
       node.services.gossip,
       (origin, kind, payload) => this.#hearGossip(origin, kind, payload),
@@ -121,7 +120,7 @@ export class Mesh {
       wanted: () => this.#roster.wanted(),
       reached: () => this.#neighbours.addresses(),
       isConnected: peer => this.#neighbours.isConnected(peer),
-      dial: address => this.#dial(address),
+      dial: address => dial(node, address, signal),
       ...(options.resolve === undefined ? {} : { resolve: options.resolve }),
       clock,
       random: options.random,
@@ -141,7 +140,7 @@ export class Mesh {
 
   /** Listens and dials. Set the handlers before. Throws when the port cannot be had. */
   async start(): Promise<void> {
-    await Promise.all(this.#handling)
+    await this.#requests.ready()
     this.#node.addEventListener('connection:close', this.#onClose)
     this.#node.addEventListener('peer:discovery', this.#onHeardOf)
     try {
@@ -150,7 +149,7 @@ export class Mesh {
       const where = formatAddress(this.#options.listen)
       throw new StarlingError('CONFIG_INVALID', `the mesh cannot listen on ${where}`, { cause })
     }
-    this.#address.bound(this.#listeningPort())
+    this.#address.bound(listeningPort(this.#node) ?? this.#options.listen.port)
     this.#gossip.start()
     this.#heart.start()
     this.#timer = setInterval(() => this.#heart.age(this.#roster.tick()), tickMs(this.#options))
@@ -196,29 +195,12 @@ export class Mesh {
     payload: Uint8Array,
     options: CallOptions
   ): Promise<Uint8Array> {
-    const connection = this.#neighbours.connectionTo(peer)
-    if (connection === undefined) {
-      return Promise.reject(new StarlingError('PEER_FAILED', 'the peer is not connected'))
-    }
-    return call(connection, protocolName(protocol), payload, options)
+    return this.#requests.request(peer, protocol, payload, options)
   }
 
   /** Answers requests of up to `maxBytes`. What the handler throws is told to the peer in words. */
   handle(protocol: string, maxBytes: number, handler: RequestHandler): void {
-    const options = { maxBytes, signal: this.#closing.signal }
-    const serving = serve(
-      this.#node,
-      protocolName(protocol),
-      options,
-      async (connection, payload, signal) => {
-        await this.#neighbours.greeted(connection, signal)
-        return handler(connection.remotePeer.toString(), payload, signal)
-      }
-    )
-    this.#handling.push(serving)
-    serving.catch(error =>
-      this.#options.log.error({ protocol, err: error }, 'protocol not handled')
-    )
+    this.#requests.handle(protocol, maxBytes, handler)
   }
 
   /** Spreads up to 64 KiB to all nodes, most of the time. */
@@ -266,7 +248,7 @@ export class Mesh {
       if (link.boot !== hello.boot) link.connection.abort(new Error('the peer started anew'))
     }
     const { link, first } = this.#neighbours.add(connection, hello)
-    if (this.#address.observed(hello.observedHost)) this.#readdressed()
+    if (this.#address.observed(hello.observedHost)) this.#events.emit('address', this.address)
     const life: Life = { boot: hello.boot, bootedAt: hello.bootedAt, sequence: 0 }
     this.#roster.apply({ kind: 'hello', info: memberOf(peer, hello), life })
     if (first) {
@@ -293,23 +275,6 @@ export class Mesh {
     else for (const listener of this.#gossipListeners) listener(origin, payload)
   }
 
-  #readdressed(): void {
-    this.#options.log.info({ address: this.address }, 'address observed')
-    this.#events.emit('address', this.address)
-  }
-
-  async #dial(address: Address): Promise<DialOutcome> {
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
-    try {
-      const connection = await this.#node.dial(toMultiaddr(address), { signal })
-      return { kind: 'peer', id: connection.remotePeer.toString() }
-    } catch (error) {
-      // libp2p learns in the handshake whom it reached, and refuses itself by this error.
-      const self = error instanceof Error && error.name === 'InvalidPeerIdError'
-      return self ? { kind: 'self' } : { kind: 'failed', error }
-    }
-  }
-
   #heardOf({ multiaddrs }: PeerInfo): void {
     for (const address of multiaddrs.map(fromMultiaddr)) {
       if (address !== undefined) this.#discovery.hear(formatAddress(address))
@@ -328,14 +293,4 @@ export class Mesh {
       root: self().root
     }
   }
-
-  #listeningPort(): number {
-    const ports = this.#node.getMultiaddrs().flatMap(address => fromMultiaddr(address)?.port ?? [])
-    return ports[0] ?? this.#options.listen.port
-  }
-}
-
-/** Protocols of the mesh's users have a place of their own, apart from hello and beat. */
-function protocolName(protocol: string): string {
-  return `/starling/1/request/${protocol}`
 }

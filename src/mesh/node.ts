@@ -7,7 +7,8 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
-import { type Address, isIp, toMultiaddr } from './address.ts'
+import { type Address, fromMultiaddr, isIp, toMultiaddr } from './address.ts'
+import type { DialOutcome } from './discovery.ts'
 import { TOPIC } from './gossip.ts'
 import { HANDSHAKE_TIMEOUT_MS } from './protector.ts'
 
@@ -80,6 +81,28 @@ export function createNode(options: NodeOptions): Promise<MeshNode> {
     ...(options.mdns ? { peerDiscovery: [mdns({ serviceTag: MDNS_SERVICE })] } : {}),
     services: { identify: identify(), ping: ping(), gossip: gossipsub(gossipOptions()) }
   })
+}
+
+/** Dials an IP address, whoever may be there; ends within some seconds. */
+export async function dial(
+  node: MeshNode,
+  address: Address,
+  closing: AbortSignal
+): Promise<DialOutcome> {
+  try {
+    const signal = AbortSignal.any([closing, AbortSignal.timeout(UPGRADE_TIMEOUT_MS)])
+    const connection = await node.dial(toMultiaddr(address), { signal })
+    return { kind: 'peer', id: connection.remotePeer.toString() }
+  } catch (error) {
+    // libp2p learns in the handshake whom it reached, and refuses itself by this error.
+    const self = error instanceof Error && error.name === 'InvalidPeerIdError'
+    return self ? { kind: 'self' } : { kind: 'failed', error }
+  }
+}
+
+/** The port that a started node listens on. */
+export function listeningPort(node: MeshNode): number | undefined {
+  return node.getMultiaddrs().flatMap(address => fromMultiaddr(address)?.port ?? [])[0]
 }
 
 function gossipOptions(): Parameters<typeof gossipsub>[0] {

@@ -1,8 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../log.ts'
-import type { MemberInfo } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import type { Records } from '../records/records.ts'
+import type { Applied, Records } from '../records/records.ts'
 
 /**
  * Keeps the member records and the mesh agreed: writes this node's own record, teaches the mesh
@@ -11,19 +10,20 @@ import type { Records } from '../records/records.ts'
 export class MemberRecords {
   readonly #mesh: Mesh
   readonly #records: Records
-  readonly #self: MemberInfo
   readonly #log: Log
   readonly #unsubscribe: () => void
   #work: Promise<void> = Promise.resolve()
 
-  constructor(options: { mesh: Mesh; records: Records; self: MemberInfo; log: Log }) {
+  constructor(options: { mesh: Mesh; records: Records; log: Log }) {
     this.#mesh = options.mesh
     this.#records = options.records
-    this.#self = options.self
     this.#log = options.log
     this.#unsubscribe = this.#records.onApplied(applied => {
-      if (applied.some(({ kind }) => kind === 'member')) this.#enqueue(() => this.#agree())
+      const members = applied.filter(({ kind }) => kind === 'member')
+      for (const each of members) this.#forgetBuried(each)
+      if (members.length > 0) this.#enqueue(() => this.#agree())
     })
+    this.#mesh.on('address', () => this.#enqueue(() => this.#agree()))
     this.#mesh.on('gone', id => this.#enqueue(() => this.#bury(id)))
   }
 
@@ -45,12 +45,17 @@ export class MemberRecords {
 
   async #agree(): Promise<void> {
     const members = (await this.#records.members()).map(({ kind: _, ...member }) => member)
-    const own = members.find(({ id }) => id === this.#self.id)
+    const self = this.#mesh.member
+    const own = members.find(({ id }) => id === self.id)
     // A node that was forgotten and is back finds no record of itself here, and joins anew.
-    if (!isDeepStrictEqual(own, this.#self)) {
-      await this.#records.write([{ kind: 'member', ...this.#self }])
+    if (!isDeepStrictEqual(own, self)) await this.#records.write([{ kind: 'member', ...self }])
+    this.#mesh.learnMembers(members.filter(({ id }) => id !== self.id))
+  }
+
+  #forgetBuried({ before, value }: Applied): void {
+    if (value === undefined && before?.kind === 'member' && before.id !== this.#mesh.id) {
+      this.#mesh.forget(before.id)
     }
-    this.#mesh.learnMembers(members.filter(({ id }) => id !== this.#self.id))
   }
 
   async #bury(id: string): Promise<void> {

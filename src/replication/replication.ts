@@ -115,7 +115,7 @@ export class Replication {
   /** Begins to tell, to ask and to fetch. The mesh listens by now, so that its address is known. */
   async start(): Promise<void> {
     const { records, mesh, log } = this.#options
-    this.#members = new MemberRecords({ mesh, records, self: mesh.member, log })
+    this.#members = new MemberRecords({ mesh, records, log })
     await this.#members.start()
     this.#synchroniser.start()
     this.#replicator.start()

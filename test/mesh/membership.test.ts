@@ -142,6 +142,9 @@ describe('live and away', () => {
     world.hello('x', 'b', 1, 'new-name')
     world.learn('x')
     assert.equal(world.state.members.get('x')?.info.name, 'new-name')
+    const moved = { ...member('x'), mesh: ['10.0.0.9:5052'] }
+    world.apply({ kind: 'learn', members: [moved] })
+    assert.deepEqual(world.state.members.get('x')?.info.mesh, ['10.0.0.1:5052', '10.0.0.9:5052'])
   })
 })
 

@@ -189,7 +189,9 @@ test('a holder that accepts and never answers is left for another', async t => {
   const rogue = await startBad(t, 'silent', () => {})
   const { holder } = await startHonest(t)
   const sink = new MemorySink(blob.digest)
-  const report = await run(t, [rogue.holder, holder], sink)
+  const report = await run(t, [rogue.holder, holder], sink, {
+    fetcher: openFetcher(t, { answerTimeoutMs: 500 })
+  })
   assert.deepEqual(brief(report.outcomes), ['silent failed', 'honest done'])
   assert.equal(rogue.connections.size, 0)
 })
