@@ -1,7 +1,12 @@
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import type { Log } from '../log.ts'
-import { isManifestType, MAX_MANIFEST_BYTES, parseStoredManifest } from '../manifest.ts'
+import {
+  isManifestType,
+  MAX_MANIFEST_BYTES,
+  type ManifestFields,
+  parseStoredManifest
+} from '../manifest.ts'
 import type { Applied, Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Graph, type GraphReference } from './graph.ts'
@@ -27,6 +32,9 @@ export class Inventory {
   /** How far in the records each manifest was linked; those from before this start are not in it. */
   readonly #linkedAt = new Map<Digest, number>()
   readonly #unsubscribe: (() => void)[] = []
+  /** Records heard of and not yet worked in, and where the records stood after the last of them. */
+  #heard: Applied[] = []
+  #heardUpTo: CaughtUp = { root: '', sequence: 0 }
   #caughtUp: CaughtUp = { root: '', sequence: 0 }
   #work: Promise<void> = Promise.resolve()
 
@@ -70,6 +78,26 @@ export class Inventory {
     return true
   }
 
+  /** Waits until all of an image is held; false when the signal comes first. */
+  async whenHeld(manifest: Digest, signal: AbortSignal): Promise<boolean> {
+    let changed = Promise.withResolvers<void>()
+    const wake = () => changed.resolve()
+    const unsubscribe = this.#blobs.onHeld(wake)
+    signal.addEventListener('abort', wake)
+    try {
+      for (;;) {
+        await this.settled()
+        if (this.graph.isRead(manifest) && this.holdsAll(manifest)) return true
+        if (signal.aborted) return false
+        await changed.promise
+        changed = Promise.withResolvers<void>()
+      }
+    } finally {
+      unsubscribe()
+      signal.removeEventListener('abort', wake)
+    }
+  }
+
   /** Calls back for each digest that becomes missing; returns how to stop. */
   onMissing(listener: (digest: Digest) => void): () => void {
     this.#missingListeners.add(listener)
@@ -88,16 +116,13 @@ export class Inventory {
 
   async #load(): Promise<void> {
     this.#unsubscribe.push(
-      this.#records.onApplied(applied => this.#enqueue(() => this.#apply(applied))),
-      this.#blobs.onHeld(digest => {
-        this.#missing.delete(digest)
-        this.#enqueue(() => this.#expand(digest))
-      }),
+      this.#records.onApplied(applied => this.#hear(applied)),
+      this.#blobs.onHeld(digest => this.#held(digest)),
       this.#blobs.onLost(digest => this.#enqueue(async () => this.#miss(digest)))
     )
     const caughtUp = this.#position()
-    for await (const { repository, digest, mediaType } of this.#records.links()) {
-      this.graph.addLink(repository, digest, mediaType)
+    for await (const { repository, digest, mediaType, absent } of this.#records.links()) {
+      this.graph.addLink(repository, digest, mediaType, absent)
     }
     for await (const { repository, digest } of this.#records.leases()) {
       this.graph.addLease(repository, digest)
@@ -113,13 +138,36 @@ export class Inventory {
     })
   }
 
-  async #apply(applied: readonly Applied[]): Promise<void> {
-    const position = this.#position()
+  /**
+   * Writers that share one commit are told of one after the other, at once, with the root of them
+   * all: so what is worked in together is whatever was heard by the time its turn comes.
+   */
+  #hear(applied: readonly Applied[]): void {
+    if (this.#heard.length === 0) {
+      this.#enqueue(() => this.#apply(this.#heard.splice(0), this.#heardUpTo))
+    }
+    for (const each of applied) this.#heard.push(each)
+    this.#heardUpTo = this.#position()
+  }
+
+  /** A manifest stays missing until what it names is known to be: no heartbeat falls in between. */
+  #held(digest: Digest): void {
+    if (this.graph.manifestType(digest) === undefined) {
+      this.#missing.delete(digest)
+      return
+    }
+    this.#enqueue(async () => {
+      await this.#expand(digest)
+      if (this.#blobs.stat(digest) !== undefined) this.#missing.delete(digest)
+    })
+  }
+
+  async #apply(applied: readonly Applied[], upTo: CaughtUp): Promise<void> {
     for (const { value, before, sequence } of applied) {
       if (before?.kind === 'link') this.graph.removeLink(before.repository, before.digest)
       if (before?.kind === 'lease') this.graph.removeLease(before.repository, before.digest)
       if (value?.kind === 'link') {
-        this.graph.addLink(value.repository, value.digest, value.mediaType)
+        this.graph.addLink(value.repository, value.digest, value.mediaType, value.absent)
         if (before === undefined) this.#linkedAt.set(value.digest, sequence)
       }
       if (value?.kind === 'lease') this.graph.addLease(value.repository, value.digest)
@@ -128,10 +176,10 @@ export class Inventory {
       if (value?.kind === 'link' || value?.kind === 'lease') await this.#expand(value.digest)
       else if (before?.kind === 'link' || before?.kind === 'lease') this.#forgetUnwanted()
     }
-    this.#caughtUp = position
+    this.#caughtUp = upTo
   }
 
-  /** Where the records stand now; what was applied up to here is what the queue holds. */
+  /** Where the records stand now. */
   #position(): CaughtUp {
     return { root: this.#records.root().hash, sequence: this.#records.sequence() }
   }
@@ -153,7 +201,15 @@ export class Inventory {
   async #read(manifest: Digest, mediaType: string): Promise<void> {
     try {
       const bytes = await this.#blobs.bytes(manifest, MAX_MANIFEST_BYTES)
-      this.graph.addManifest(manifest, referencesOf(bytes, mediaType))
+      const fields = parseStoredManifest(bytes, mediaType)
+      this.graph.addManifest(manifest, referencesOf(fields))
+      if (fields.subject !== undefined) {
+        const { artifactType, annotations } = fields
+        this.graph.addReferrer(fields.subject, {
+          ...{ digest: manifest, mediaType, sizeBytes: bytes.length, artifactType },
+          annotations: isLarge(annotations) ? 'large' : annotations
+        })
+      }
     } catch (error) {
       this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
       if (this.#blobs.stat(manifest) !== undefined) this.graph.addManifest(manifest, [])
@@ -178,13 +234,20 @@ export class Inventory {
  * What a manifest needs to be whole: all it names but its subject, which may be absent (OCI
  * distribution, "Pushing Manifests with Subject"), and layers that may not be distributed.
  */
-function referencesOf(bytes: Buffer, mediaType: string): GraphReference[] {
-  return parseStoredManifest(bytes, mediaType)
-    .filter(({ absence }) => absence === undefined || absence === 'sparse')
-    .map(reference => ({
-      digest: reference.digest,
-      sizeBytes: reference.sizeBytes,
-      manifestType: isManifestType(reference.mediaType) ? reference.mediaType : undefined,
-      sparse: reference.absence === 'sparse'
-    }))
+function referencesOf({ references }: ManifestFields): GraphReference[] {
+  return references.flatMap((reference, position) => {
+    if (reference.absence !== undefined && reference.absence !== 'sparse') return []
+    const { digest, sizeBytes, mediaType, absence } = reference
+    const manifestType = isManifestType(mediaType) ? mediaType : undefined
+    return [{ digest, sizeBytes, manifestType, sparse: absence === 'sparse', position }]
+  })
+}
+
+/** Annotations of referrers are listed often and kept in memory, which their pushers must not fill. */
+const MAX_KEPT_ANNOTATIONS_LENGTH = 4 * 1024
+
+function isLarge(annotations: ManifestFields['annotations']): boolean {
+  let length = 0
+  for (const [key, value] of Object.entries(annotations ?? {})) length += key.length + value.length
+  return length > MAX_KEPT_ANNOTATIONS_LENGTH
 }

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock, Random } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { answer, reconcile } from '../records/reconcile.ts'
+import { answer, type ReconcileStore, reconcile } from '../records/reconcile.ts'
 import type { Applied, Records } from '../records/records.ts'
-import { encodeAnnouncement, MAX_GOSSIP_BYTES, RECONCILE_PROTOCOL } from './wire.ts'
+import { announcementsOf, MAX_GOSSIP_BYTES, RECONCILE_PROTOCOL } from './wire.ts'
 
 /** How often roots are compared with what neighbours last told; gossip does the rest. */
 const COMPARE_INTERVAL_MS = 3_000
@@ -12,8 +12,6 @@ const COMPARE_INTERVAL_MS = 3_000
 const RECONCILE_TIMEOUT_MS = 60_000
 /** Frames of one exchange: a batch of records (1 MiB) and its wrapping. */
 const MAX_FRAME_BYTES = 4 * 1024 * 1024
-/** A CBOR byte string's own head, counted generously. */
-const RECORD_OVERHEAD_BYTES = 8
 
 /** Whom a question went to, and who did not answer in time. */
 export interface Asked {
@@ -63,7 +61,10 @@ export class Synchroniser {
     return this.#level.get(peer)
   }
 
-  /** Calls back after the first reconciliation of each connection, with how many records came. */
+  /**
+   * Calls back after the first reconciliation of each connection, with how many records came that
+   * say what should exist. Member records do not: every node that starts brings its own.
+   */
   onMet(listener: (peer: string, received: number) => void): void {
     this.#metListeners.add(listener)
   }
@@ -120,9 +121,21 @@ export class Synchroniser {
       this.#closing.signal,
       AbortSignal.timeout(RECONCILE_TIMEOUT_MS)
     ])
+    let facts = 0
+    const counting: ReconcileStore = {
+      root: () => this.#records.root(),
+      bucketHashes: () => this.#records.bucketHashes(),
+      idsOf: bucket => this.#records.idsOf(bucket),
+      get: ids => this.#records.get(ids),
+      apply: async records => {
+        const result = await this.#records.apply(records)
+        facts += result.applied.filter(({ kind }) => kind !== 'member').length
+        return result
+      }
+    }
     try {
-      const { received, sent } = await reconcile(
-        this.#records,
+      const { received, sent, refused } = await reconcile(
+        counting,
         request =>
           this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
             signal,
@@ -133,7 +146,8 @@ export class Synchroniser {
       const isFirst = !this.#level.has(peer)
       this.#level.set(peer, this.#clock.monotonic())
       if (received + sent > 0) this.#log.info({ peer, received, sent }, 'records reconciled')
-      if (isFirst) for (const listener of this.#metListeners) listener(peer, received)
+      if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')
+      if (isFirst) for (const listener of this.#metListeners) listener(peer, facts)
       return true
     } catch (error) {
       if (!this.#closing.signal.aborted) {
@@ -160,21 +174,7 @@ export class Synchroniser {
   }
 
   #gossip(applied: readonly Applied[]): void {
-    let batch: Uint8Array[] = []
-    let size = 0
-    const flush = () => {
-      if (batch.length === 0) return
-      this.#mesh.publish(encodeAnnouncement({ kind: 'records', records: batch }))
-      batch = []
-      size = 0
-    }
-    for (const { bytes, local } of applied) {
-      if (!local) continue
-      const cost = bytes.length + RECORD_OVERHEAD_BYTES
-      if (size + cost > MAX_GOSSIP_BYTES) flush()
-      batch.push(bytes)
-      size += cost
-    }
-    flush()
+    const own = applied.filter(({ local }) => local).map(({ bytes }) => bytes)
+    for (const message of announcementsOf(own, MAX_GOSSIP_BYTES)) this.#mesh.publish(message)
   }
 }

@@ -36,6 +36,36 @@ export function decodeAnnouncement(bytes: Uint8Array): Announcement | undefined 
   return undefined
 }
 
+/** A CBOR byte string's own head, counted generously. */
+const RECORD_OVERHEAD_BYTES = 8
+
+/** Records as announcements of at most `maxBytes`, in order. */
+export function* announcementsOf(
+  records: readonly Uint8Array[],
+  maxBytes: number
+): IterableIterator<Uint8Array> {
+  let batch: Uint8Array[] = []
+  let size = 0
+  for (const record of records) {
+    const cost = record.length + RECORD_OVERHEAD_BYTES
+    if (size + cost > maxBytes && batch.length > 0) {
+      yield encodeAnnouncement({ kind: 'records', records: batch })
+      batch = []
+      size = 0
+    }
+    batch.push(record)
+    size += cost
+  }
+  if (batch.length > 0) yield encodeAnnouncement({ kind: 'records', records: batch })
+}
+
+/** The records of an announcement of that kind; throws `PEER_FAILED` for any other message. */
+export function recordsOf(bytes: Uint8Array): readonly Uint8Array[] {
+  const announcement = decodeAnnouncement(bytes)
+  if (announcement?.kind !== 'records') throw malformed()
+  return announcement.records
+}
+
 export function encodeHave(digests: readonly Digest[]): Uint8Array {
   return encode(digests.slice(0, MAX_HAVE_DIGESTS))
 }

@@ -1,0 +1,59 @@
+/**
+ * Runs every proof in turn and gathers their figures in `results/prove.json`. Each is a script of
+ * its own that prints one JSON object on its last line and exits 1 when its claim does not hold.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { join } from 'node:path'
+
+const ROOT = join(import.meta.dirname, '../..')
+const BENCH = ['bench/main.ts']
+
+/** Name, and the arguments of `node`. */
+const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
+  ['large-blob', 'test/prove/large-blob.ts'],
+  ['lost-takers', 'test/prove/lost-takers.ts'],
+  ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']
+]
+
+const only = process.argv.slice(2)
+const results: Record<string, unknown> = { node: process.version, cores: cpus().length }
+for (const [name, ...args] of PROOFS) {
+  if (only.length > 0 && !only.includes(name)) continue
+  console.log(`== ${name}`)
+  const { code, output } = await run(args)
+  results[name] = {
+    command: `node ${args.join(' ')}`,
+    holds: code === 0,
+    figures: lastJson(output)
+  }
+  console.log(`== ${name}: ${code === 0 ? 'holds' : 'DOES NOT HOLD'}`)
+  if (code !== 0) process.exitCode = 1
+}
+await mkdir(join(ROOT, 'results'), { recursive: true })
+await writeFile(join(ROOT, 'results/prove.json'), `${JSON.stringify(results, undefined, 2)}\n`)
+
+async function run(args: readonly string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [...process.execArgv, ...args], {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+    process.stdout.write(chunk)
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, output }
+}
+
+function lastJson(output: string): unknown {
+  const start = output.startsWith('{') ? 0 : output.lastIndexOf('\n{') + 1
+  try {
+    return JSON.parse(output.slice(start))
+  } catch {
+    return null
+  }
+}
