@@ -12,6 +12,9 @@ import {
   type Source
 } from './config/sources.ts'
 import {
+  ackShort,
+  anonymous,
+  copies,
   dataDir,
   duration,
   formatHostPort,
@@ -20,8 +23,11 @@ import {
   joinSource,
   logLevel,
   nodeName,
+  onOff,
+  origin,
   path,
-  share
+  share,
+  sparse
 } from './config/values.ts'
 import { StarlingError } from './errors.ts'
 
@@ -93,6 +99,29 @@ const SETTINGS = {
     shownDefault: 'hostname',
     meaning: 'node name shown to people; another name means another identity'
   }),
+  copies: one({
+    flag: 'copies',
+    placeholder: 'count',
+    format: copies,
+    fallback: '2',
+    meaning:
+      'K: on how many nodes an image must be before its push is acknowledged; a number or `all`'
+  }),
+  ackWaitMs: one({
+    flag: 'ack-wait',
+    placeholder: 'duration',
+    format: duration,
+    fallback: '25s',
+    meaning:
+      'how long a push waits for nodes that are still copying; then 503, and the retry waits on'
+  }),
+  ackShort: one({
+    flag: 'ack-short',
+    placeholder: 'what',
+    format: ackShort,
+    fallback: 'accept',
+    meaning: 'when fewer than K nodes are live: `accept` with a warning, or `reject`'
+  }),
   deadAfterMs: one({
     flag: 'dead-after',
     placeholder: 'duration',
@@ -113,6 +142,79 @@ const SETTINGS = {
     format: duration,
     fallback: '60s',
     meaning: 'a node that finds nobody of those it is to join is ready alone after this long'
+  }),
+  sparse: one({
+    flag: 'sparse',
+    placeholder: 'what',
+    format: sparse,
+    fallback: 'indexes',
+    meaning:
+      'what a pushed manifest may name that is not there: `none`, `indexes` (manifests that an index lists) or `all` (also layers)'
+  }),
+  htpasswd: maybe({
+    flag: 'htpasswd',
+    placeholder: 'file',
+    format: path,
+    shownDefault: 'none',
+    meaning: 'users and their bcrypt hashes; read again when it changes'
+  }),
+  htpasswdGraceMs: maybe({
+    flag: 'htpasswd-grace',
+    placeholder: 'duration',
+    format: duration,
+    shownDefault: 'none',
+    meaning: 'how long a password that was replaced still works; a removed user is out at once'
+  }),
+  policy: maybe({
+    flag: 'policy',
+    placeholder: 'file',
+    format: path,
+    shownDefault: 'none: whoever is let in may do all',
+    meaning: 'who may pull, push and delete in which repositories; read again when it changes'
+  }),
+  anonymous: maybe({
+    flag: 'anonymous',
+    placeholder: 'what',
+    format: anonymous,
+    shownDefault: '`push`; `none` with `--htpasswd` or `--tls-client-ca`',
+    meaning: 'what those may do who do not log in: `none`, `pull`, or `push`, which is everything'
+  }),
+  publicUrl: maybe({
+    flag: 'public-url',
+    placeholder: 'url',
+    format: origin,
+    shownDefault: 'as each request says',
+    meaning: 'how clients see the registry when a proxy stands between: they fetch tokens there'
+  }),
+  tlsCert: maybe({
+    flag: 'tls-cert',
+    placeholder: 'file',
+    format: path,
+    shownDefault: 'none',
+    meaning:
+      'certificate chain (PEM): TLS beside plain HTTP on the registry port; read again when it changes'
+  }),
+  tlsKey: maybe({
+    flag: 'tls-key',
+    placeholder: 'file',
+    format: path,
+    shownDefault: 'none',
+    meaning: 'key of the certificate (PEM)'
+  }),
+  tlsClientCa: maybe({
+    flag: 'tls-client-ca',
+    placeholder: 'file',
+    format: path,
+    shownDefault: 'none',
+    meaning: 'authorities (PEM) whose client certificates log in the user of their common name'
+  }),
+  mirrorBare: one({
+    flag: 'mirror-bare',
+    placeholder: 'switch',
+    format: onOff,
+    fallback: 'off',
+    meaning:
+      'a pull of R with `?ns=H` is of repository `H/R` (docker.io by all its names); `on`: of bare `R` too'
   }),
   maxDiskShare: one({
     flag: 'max-disk',
@@ -262,7 +364,26 @@ function conflicts(config: Partial<Config>): string[] {
   if (deadAfterMs !== undefined && forgetAfterMs !== undefined && forgetAfterMs <= deadAfterMs) {
     problems.push('--forget-after: expected a longer time than --dead-after')
   }
-  return [...problems, ...sharedAddresses(config)]
+  return [...problems, ...lockedOut(config), ...sharedAddresses(config)]
+}
+
+/** Settings of who may do what that would let nobody in, or would not do what they seem to. */
+function lockedOut(config: Partial<Config>): string[] {
+  const { htpasswd, htpasswdGraceMs, anonymous, tlsCert, tlsKey, tlsClientCa } = config
+  const problems: string[] = []
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    problems.push('--tls-cert, --tls-key: expected both or none')
+  }
+  if (tlsClientCa !== undefined && tlsCert === undefined) {
+    problems.push('--tls-client-ca: expected --tls-cert with it')
+  }
+  if (htpasswdGraceMs !== undefined && htpasswd === undefined) {
+    problems.push('--htpasswd-grace: expected --htpasswd with it')
+  }
+  if (anonymous === 'none' && htpasswd === undefined && tlsClientCa === undefined) {
+    problems.push('--anonymous: none lets nobody in without --htpasswd or --tls-client-ca')
+  }
+  return problems
 }
 
 function sharedAddresses(config: Partial<Config>): string[] {

@@ -11,7 +11,13 @@ import { Mesh } from './mesh/mesh.ts'
 import { Secrets } from './mesh/secret.ts'
 import { openMetrics } from './metrics.ts'
 import { Records } from './records/records.ts'
+import { adminGate } from './registry/auth/admin-gate.ts'
+import { Guard } from './registry/auth/guard.ts'
+import { GuardedAccess } from './registry/auth/guarded-access.ts'
+import { warnOfStrangers } from './registry/auth/strangers.ts'
+import { tokenRoutes } from './registry/auth/token-route.ts'
 import { RegistryServer } from './registry/server.ts'
+import { Tls } from './registry/tls.ts'
 import { DiskWatch } from './replication/disk-space.ts'
 import { Replication } from './replication/replication.ts'
 import { Blobs } from './store/blobs.ts'
@@ -103,20 +109,26 @@ async function openAll(
       ...(config.secretFile !== undefined && { file: config.secretFile })
     })
   )
+  const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = config
+  const tls = cert && key ? closing(await Tls.open({ cert, key, clientCa }, log)) : undefined
+  const guard = closing(
+    await Guard.open({
+      ...{ htpasswd: config.htpasswd, graceMs: config.htpasswdGraceMs, policy: config.policy },
+      ...{ anonymous: config.anonymous, publicUrl: config.publicUrl },
+      certificates: tls?.asksCertificates ?? false,
+      clusterKeys: () => secrets.keys(),
+      ...{ clock, log }
+    })
+  )
+  warnOfStrangers(
+    guard,
+    config.registry.map(({ host }) => host),
+    log
+  )
   const credentials = await openCredentials({ dataDir, log })
   const blobs = closing(await Blobs.open({ dataDir, log }))
   const uploads = closing(await Uploads.open({ dataDir, blobs, clock, log }))
   const disk = closing(await DiskWatch.open({ dataDir, maxUsedShare: config.maxDiskShare, log }))
-  const transfer: TransferServer = closing(
-    await TransferServer.open({
-      ...config.transfer,
-      credentials,
-      source: blobs,
-      pinned: fingerprint => mesh.isPinned(fingerprint),
-      log,
-      onSent: count('transfer', 'sent')
-    })
-  )
   const mesh: Mesh = await Mesh.open({
     dataDir,
     name,
@@ -139,12 +151,27 @@ async function openAll(
   const records = closing(await Records.open({ dataDir, origin: mesh.id, clock, log }))
   // Peers are cut off before the records close, which their questions read.
   closing(mesh)
+  // After the mesh, which is asked about every peer that connects, perhaps at once.
+  const transfer: TransferServer = closing(
+    await TransferServer.open({
+      ...config.transfer,
+      credentials,
+      source: blobs,
+      pinned: fingerprint => mesh.isPinned(fingerprint),
+      log,
+      onSent: count('transfer', 'sent')
+    })
+  )
   const fetcher = closing(new HttpsFetcher({ credentials }))
   const replication: Replication = closing(
     await Replication.open({
       ...{ name, version: packageJson.version },
       deadAfterMs: config.deadAfterMs,
       aloneAfterMs: config.aloneAfterMs,
+      sparse: config.sparse,
+      copies: config.copies,
+      ackWaitMs: config.ackWaitMs,
+      ackShort: config.ackShort,
       ...{ blobs, uploads, records, mesh, fetcher, disk, metrics },
       ...{ clock, random, log }
     })
@@ -163,11 +190,17 @@ async function openAll(
   await replication.start()
 
   const introspection = replication.report
-  const admin = closing(await AdminServer.open({ listen: config.admin, introspection, log }))
+  const admin = closing(
+    await AdminServer.open({ listen: config.admin, introspection, log, gate: adminGate(guard) })
+  )
   closing(await openControl({ dataDir, introspection, log }))
   const registry = await RegistryServer.open({
     listen: config.registry,
     content: replication.content,
+    mirrorBare: config.mirrorBare,
+    access: new GuardedAccess(guard, log),
+    otherRoutes: tokenRoutes(guard),
+    ...(tls !== undefined && { tls }),
     log,
     onRequest: ({ method, route, status, seconds }) =>
       metrics.httpRequestSeconds.observe({ method, route, status: String(status) }, seconds),

@@ -16,13 +16,22 @@ export interface Reference {
   readonly absence: 'non-distributable' | 'sparse' | 'subject' | undefined
 }
 
+/** What a manifest says. */
+export interface ManifestFields {
+  readonly references: readonly Reference[]
+  /** The manifest that this one refers to, such as the image that a signature is for. */
+  readonly subject: Digest | undefined
+  /** What a referrers list calls it: its own `artifactType`, or that of an image's config. */
+  readonly artifactType: string | undefined
+  readonly annotations: Readonly<Record<string, string>> | undefined
+}
+
 /** A manifest that is sound in itself; whether what it names is here is for {@link Content} to say. */
-export interface ParsedManifest {
+export interface ParsedManifest extends ManifestFields {
   readonly digest: Digest
   readonly mediaType: string
   /** Exactly as received: a digest is of bytes, so they are never written anew. */
   readonly bytes: Buffer
-  readonly references: readonly Reference[]
 }
 
 /** OCI distribution-spec: registries should take 4 MiB; containerd pulls no manifest much above it. */
@@ -68,12 +77,14 @@ export function parseManifest(
   const document = parseJson(bytes, MAX_DEPTH)
   if (!isObject(document)) throw invalid('the manifest is not a JSON object')
   const mediaType = mediaTypeOf(document, contentType)
-  return { digest, mediaType, bytes, references: referencesOf(document, mediaType) }
+  return { digest, mediaType, bytes, ...fieldsOf(document, mediaType) }
 }
 
-/** Reads what a stored manifest names. Its media type is the one it was pushed with. */
-export function parseStoredManifest(bytes: Buffer, mediaType: string): readonly Reference[] {
-  return parseManifest(bytes, mediaType).references
+/** Reads what a stored manifest says. Its media type is the one it was pushed with. */
+export function parseStoredManifest(bytes: Buffer, mediaType: string): ManifestFields {
+  const document = parseJson(bytes, MAX_DEPTH)
+  if (!isObject(document)) throw invalid('the manifest is not a JSON object')
+  return fieldsOf(document, mediaTypeOf(document, mediaType))
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -92,15 +103,41 @@ function mediaTypeOf(document: Fields, contentType: string | undefined): string 
   return mediaType
 }
 
-function referencesOf(document: Fields, mediaType: string): readonly Reference[] {
+function fieldsOf(document: Fields, mediaType: string): ManifestFields {
   refuseAmbiguity(document)
   if (document['schemaVersion'] !== 2) throw invalid('schemaVersion is not 2')
-  const references =
+  const named =
     SHAPES[mediaType] === 'index' ? indexReferences(document) : imageReferences(document)
-  const subject = document['subject']
-  return subject === undefined || subject === null
-    ? references
-    : [...references, reference(subject, 'subject', 'subject')]
+  const subject =
+    document['subject'] === undefined || document['subject'] === null
+      ? undefined
+      : reference(document['subject'], 'subject', 'subject')
+  return {
+    references: subject === undefined ? named : [...named, subject],
+    subject: subject?.digest,
+    artifactType:
+      artifactTypeOf(document) ?? named.find(({ role }) => role === 'config')?.mediaType,
+    annotations: annotationsOf(document)
+  }
+}
+
+/** RFC 6838 allows 127 characters on each side of the slash. */
+const MAX_MEDIA_TYPE_LENGTH = 255
+
+function artifactTypeOf(document: Fields): string | undefined {
+  const artifactType = document['artifactType'] ?? ''
+  if (typeof artifactType !== 'string' || artifactType.length > MAX_MEDIA_TYPE_LENGTH) {
+    throw invalid('artifactType is not a media type')
+  }
+  return artifactType === '' ? undefined : artifactType
+}
+
+/** Only what is of the form that the image specification gives: text for text. */
+function annotationsOf(document: Fields): Readonly<Record<string, string>> | undefined {
+  const annotations = document['annotations']
+  if (!isObject(annotations)) return undefined
+  const texts = Object.entries(annotations).filter(([, value]) => typeof value === 'string')
+  return Object.fromEntries(texts) as Record<string, string>
 }
 
 const MEANINGFUL = [
@@ -140,7 +177,11 @@ function imageReferences(document: Fields): Reference[] {
 
 function indexReferences(document: Fields): Reference[] {
   refuseFields(document, 'an index', ['config', 'layers', 'fsLayers'])
-  return list(document, 'manifests').map(child => reference(child, 'child', 'sparse'))
+  return list(document, 'manifests').map(descriptor => {
+    const child = reference(descriptor, 'child', 'sparse')
+    // Build caches list layers in an index. Nothing but the index could keep such a plain blob.
+    return isManifestType(child.mediaType) ? child : { ...child, absence: undefined }
+  })
 }
 
 function refuseFields(document: Fields, what: string, fields: readonly string[]): void {
@@ -167,7 +208,11 @@ function reference(
   const { mediaType, digest: digestText, size, data } = descriptor
   const digest = typeof digestText === 'string' ? tryDigest(digestText) : undefined
   if (digest === undefined) throw invalid(`a ${role} has no sha256 or sha512 digest`)
-  if (typeof mediaType !== 'string' || mediaType === '') {
+  if (
+    typeof mediaType !== 'string' ||
+    mediaType === '' ||
+    mediaType.length > MAX_MEDIA_TYPE_LENGTH
+  ) {
     throw invalid(`the ${role} ${digest} has no mediaType`)
   }
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {

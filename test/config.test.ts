@@ -25,9 +25,22 @@ test('a node that is told nothing has every default', async () => {
     join: [],
     secretFile: undefined,
     name: config.name,
+    copies: 2,
+    ackWaitMs: 25_000,
+    ackShort: 'accept',
     deadAfterMs: 6_000,
     forgetAfterMs: 7 * 24 * 3_600_000,
     aloneAfterMs: 60_000,
+    sparse: 'indexes',
+    mirrorBare: false,
+    htpasswd: undefined,
+    htpasswdGraceMs: undefined,
+    policy: undefined,
+    anonymous: undefined,
+    publicUrl: undefined,
+    tlsCert: undefined,
+    tlsKey: undefined,
+    tlsClientCa: undefined,
     maxDiskShare: 0.75,
     logLevel: 'info'
   } satisfies Config)
@@ -78,6 +91,18 @@ test('every wrong setting is reported at once, with where it came from and what 
   assert.ok(found('STARLING_LOG_LEVEL: expected one of debug, info, warn, error, silent'))
   assert.ok(found('--secret-file: expected the secret file of the cluster'))
   assert.equal(problems.length, 7)
+})
+
+test('who may do what is told without contradiction, and without locking everybody out', async () => {
+  const starts = async (...flags: string[]) =>
+    (await problemsOf(flags)).map(problem => problem.split(':')[0])
+  assert.deepEqual(await starts('--anonymous', 'none'), ['--anonymous'])
+  assert.deepEqual(await starts('--tls-cert', 'c'), ['--tls-cert, --tls-key'])
+  assert.deepEqual(await starts('--tls-client-ca', 'c'), ['--tls-client-ca'])
+  assert.deepEqual(await starts('--htpasswd-grace', '2m'), ['--htpasswd-grace'])
+  assert.deepEqual(await starts('--public-url', 'https://a.example/path'), ['--public-url'])
+  const { config } = await load(['--htpasswd', 'users', '--anonymous', 'none'])
+  assert.equal(config.htpasswd, resolve('users'))
 })
 
 test('to join others without their secret is refused, whoever asks for it', async () => {

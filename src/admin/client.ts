@@ -14,7 +14,8 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
 /**
  * Asks a running node about itself. Every method throws `UNAVAILABLE` when no node answers, and
- * `UNSUPPORTED` when what answers is none or is of another version.
+ * `UNSUPPORTED` when what answers is none or is of another version, `DENIED` when it wants other
+ * credentials.
  */
 export interface AdminClient {
   /** Where the node is, in words. */
@@ -72,6 +73,7 @@ async function getJson(get: Get): Promise<unknown> {
     const response = await send(get, AbortSignal.any([get.signal, deadline]))
     const body = await readBody(response)
     if (response.statusCode === 200) return JSON.parse(body)
+    if (response.statusCode === 401 || response.statusCode === 403) throw locked(get.where)
     throw refusal(get.where, `it answered ${response.statusCode}`)
   } catch (cause) {
     get.signal.throwIfAborted()
@@ -106,6 +108,12 @@ async function readBody(response: IncomingMessage): Promise<string> {
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
+}
+
+/** The user and the password of a URL are sent as HTTP Basic. */
+function locked(where: string): StarlingError {
+  const way = 'http://user:password@host:port'
+  return new StarlingError('DENIED', `the node at ${where} wants other credentials; --url ${way}`)
 }
 
 function refusal(where: string, what: string, cause?: unknown): StarlingError {

@@ -1,6 +1,7 @@
 import { fastify } from 'fastify'
 import { StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { addGate, type Gate } from './gate.ts'
 import type { Introspection } from './introspection.ts'
 import { addRoutes } from './routes.ts'
 
@@ -15,9 +16,11 @@ export interface AdminServerOptions {
   readonly listen: { readonly host: string; readonly port: number } | { readonly path: string }
   readonly introspection: Introspection
   readonly log: Log
+  /** Who may look; everybody if not given. */
+  readonly gate?: Gate | undefined
 }
 
-/** Health, metrics and status over HTTP. It changes nothing, so it asks for no credentials. */
+/** Health, metrics and status over HTTP. It changes nothing. */
 export class AdminServer {
   readonly #app: ReturnType<typeof fastify>
 
@@ -30,9 +33,11 @@ export class AdminServer {
   }
 
   /** @throws `CONFIG_INVALID` when the address cannot be had. */
-  static async open({ listen, introspection, log }: AdminServerOptions): Promise<AdminServer> {
+  static async open(options: AdminServerOptions): Promise<AdminServer> {
+    const { listen, introspection, log, gate } = options
     const app = fastify({ forceCloseConnections: true, requestTimeout: REQUEST_TIMEOUT_MS })
     app.server.maxConnections = MAX_CONNECTIONS
+    if (gate !== undefined) addGate(app, gate)
     addRoutes(app, introspection)
     app.addHook('onError', async (request, _reply, error) => {
       log.debug({ path: request.url, error: error.message }, 'admin request failed')

@@ -84,6 +84,52 @@ export const logLevel: Format<LogLevel> = {
   parse: text => LOG_LEVELS.find(level => level === text)
 }
 
+export const copies: Format<number | 'all'> = {
+  expected: 'a whole number from 1, or all',
+  parse: text => {
+    if (text === 'all') return text
+    return /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined
+  }
+}
+
+export const ackShort: Format<'accept' | 'reject'> = {
+  expected: 'accept or reject',
+  parse: text => (text === 'accept' || text === 'reject' ? text : undefined)
+}
+
+const SWITCH = { on: true, off: false } as const
+
+export const onOff: Format<boolean> = {
+  expected: 'on or off',
+  parse: text => (Object.hasOwn(SWITCH, text) ? SWITCH[text as keyof typeof SWITCH] : undefined)
+}
+
+const SPARSE = ['none', 'indexes', 'all'] as const
+
+/** What may be absent of what a pushed manifest names. */
+export const sparse: Format<(typeof SPARSE)[number]> = {
+  expected: `one of ${SPARSE.join(', ')}`,
+  parse: text => SPARSE.find(each => each === text)
+}
+
+const ANONYMOUS = ['none', 'pull', 'push'] as const
+
+/** What clients may do that do not log in. */
+export const anonymous: Format<(typeof ANONYMOUS)[number]> = {
+  expected: `one of ${ANONYMOUS.join(', ')}`,
+  parse: text => ANONYMOUS.find(word => word === text)
+}
+
+/** Where clients find a service, up to its port. */
+export const origin: Format<URL> = {
+  expected: 'a URL such as https://registry.example:5000, without a path',
+  parse: text => {
+    const url = URL.parse(text)
+    if (url === null || !/^https?:$/.test(url.protocol)) return undefined
+    return url.href === `${url.origin}/` ? url : undefined
+  }
+}
+
 /** A part of a whole, from 0 to 1. */
 export const share: Format<number> = {
   expected: 'a percentage above 0 and up to 100, such as 75%',

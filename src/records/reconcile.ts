@@ -1,4 +1,4 @@
-import { StarlingError } from '../errors.ts'
+import { isCode, StarlingError } from '../errors.ts'
 import { BUCKETS, type Root } from './fingerprint.ts'
 import {
   type Answer,
@@ -33,6 +33,8 @@ export interface Reconciled {
   readonly sent: number
   /** Whether both sides had the same records at the end. */
   readonly equal: boolean
+  /** Why the peer did not take ours, if so. All that it has is here nevertheless. */
+  readonly refused?: unknown
 }
 
 /** Each round settles all it saw; more than one is for what changed meanwhile. */
@@ -69,6 +71,8 @@ export async function reconcile(
     const moved = await exchangeBuckets(mine, buckets, exchange)
     received += moved.received
     sent += moved.sent
+    const { refused } = moved
+    if (refused !== undefined) return { received, sent, equal: false, refused }
     if (moved.received + moved.sent === 0) return { received, sent, equal: false }
   }
 }
@@ -143,9 +147,20 @@ async function exchangeBuckets(
   mine: ReconcileStore,
   buckets: readonly number[],
   exchange: Exchange
-): Promise<{ received: number; sent: number }> {
+): Promise<{ received: number; sent: number; refused?: unknown }> {
+  let refused: unknown
   const inbox = new Batches(ids => fetchRecords(mine, ids, exchange))
-  const outbox = new Batches(ids => pushRecords(mine, ids, exchange))
+  const outbox = new Batches(async ids => {
+    if (refused !== undefined) return 0
+    try {
+      return await pushRecords(mine, ids, exchange)
+    } catch (error) {
+      // A peer with a full disk takes nothing, but what it has must reach us all the same.
+      if (!isCode(error, 'PEER_FAILED')) throw error
+      refused = error
+      return 0
+    }
+  })
   let after: Uint8Array | undefined
   for (let pages = 0; ; pages++) {
     const page = await exchange({ kind: 'list', buckets, after })
@@ -164,7 +179,8 @@ async function exchangeBuckets(
     after = upTo
     if (after === undefined) break
   }
-  return { received: await inbox.finish(), sent: await outbox.finish() }
+  const [received, sent] = [await inbox.finish(), await outbox.finish()]
+  return refused === undefined ? { received, sent } : { received, sent, refused }
 }
 
 function isSoundPage(

@@ -20,6 +20,11 @@ export interface LinkValue {
   readonly digest: Digest
   readonly mediaType: string
   readonly sizeBytes: number
+  /**
+   * Positions, among all that the manifest names, of what was absent when it was pushed and allowed
+   * to be: a sparse image. Not there when nothing was.
+   */
+  readonly absent?: readonly number[]
 }
 
 /** This blob should be kept for some time, though nothing may reach it yet. */
@@ -165,9 +170,12 @@ const READERS: { readonly [kind in Value['kind']]: Reader } = {
     const digest = digestIn(body)
     const mediaType = text(body, 'mediaType')
     const sizeBytes = count(body, 'sizeBytes')
+    const absent = body.get('absent')
     if (repository === undefined || digest === undefined) return undefined
     if (mediaType === undefined || sizeBytes === undefined) return undefined
-    return { kind: 'link', repository, digest, mediaType, sizeBytes }
+    const link = { kind: 'link', repository, digest, mediaType, sizeBytes } as const
+    if (absent === undefined) return link
+    return isPositions(absent) ? { ...link, absent } : undefined
   },
   lease(body, stamp) {
     const repository = name(body, 'repository')
@@ -231,6 +239,10 @@ function protocolIn(body: Body): readonly [number, number] | undefined {
     return undefined
   }
   return [Number(value[0]), Number(value[1])]
+}
+
+function isPositions(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every(each => Number.isSafeInteger(each) && each >= 0)
 }
 
 function isText(value: unknown): value is string {

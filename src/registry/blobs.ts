@@ -1,74 +1,115 @@
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type Digest, parseDigest } from '../digest.ts'
-import { StarlingError } from '../errors.ts'
+import { isCode, StarlingError } from '../errors.ts'
 import { send } from './body.ts'
+import type { BlobContent } from './content.ts'
+import { etagOf, isUnmodified } from './etag.ts'
+import { findIn } from './mirror.ts'
+import { multipart } from './multipart.ts'
 import { parseRepository } from './names.ts'
 import { ROUTES } from './path.ts'
-import { parseRange } from './range.ts'
+import { parseRange, type RangeRequest } from './range.ts'
 import { clientSignal, type LastParams, type RouteContext, takeOver } from './routes.ts'
+import { withWarnings } from './warning.ts'
 
 /** A digest names the same bytes for ever. */
 const CACHE_CONTROL = 'max-age=31536000, immutable'
 
 /**
- * Blobs, whole or in part.
+ * Blobs, whole or in part, and their deletion.
  *
- * @see OCI distribution-spec, "Pulling blobs" (end-2)
+ * @see OCI distribution-spec, "Pulling blobs" and "Deleting Blobs" (end-2, 10)
  */
 export async function blobRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
   const { content, log, onBytes } = context
 
   app.head<LastParams>(ROUTES.blob, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
     const digest = parseDigest(request.params.last)
-    const stat = await content.hasBlob(repository, digest, clientSignal(reply))
+    const signal = clientSignal(reply)
+    const stat = await findIn(request, context, repository =>
+      content.hasBlob(repository, digest, signal)
+    )
     if (stat === undefined) throw unknown(digest)
     describe(reply, digest)
+    if (isUnmodified(request, digest)) return reply.code(304).send()
     return reply.header('content-length', stat.sizeBytes).send()
   })
 
   app.get<LastParams>(ROUTES.blob, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
     const digest = parseDigest(request.params.last)
-    const blob = await content.blob(repository, digest, clientSignal(reply))
+    const signal = clientSignal(reply)
+    const blob = await findIn(request, context, repository =>
+      content.blob(repository, digest, signal)
+    )
     if (blob === undefined) throw unknown(digest)
 
+    if (isUnmodified(request, digest)) return describe(reply, digest).code(304).send()
+
     const { headers } = request
-    const range =
-      headers['if-range'] === undefined || headers['if-range'] === etag(digest)
-        ? parseRange(headers.range, blob.sizeBytes)
-        : ({ kind: 'whole' } as const)
+    const isSame = headers['if-range'] === undefined || headers['if-range'] === etagOf(digest)
+    const range = parseRange(isSame ? headers.range : undefined, blob.sizeBytes)
     if (range.kind === 'unsatisfiable') {
       reply.header('content-range', `bytes */${blob.sizeBytes}`)
       throw new StarlingError('RANGE_INVALID', `the blob has ${blob.sizeBytes} bytes`)
     }
 
-    const { start, end } = range.kind === 'part' ? range : { start: 0, end: blob.sizeBytes }
-    const source = await blob.open(range.kind === 'part' ? { start, end } : undefined)
-    describe(reply, digest)
-    reply.header('content-length', end - start)
-    if (range.kind === 'part') {
-      reply.header('content-range', `bytes ${start}-${end - 1}/${blob.sizeBytes}`)
-    }
+    const { headers: more, sizeBytes, open } = bodyFor(blob, range)
+    const source = await open()
+    describe(reply, digest).headers({ ...more, 'content-length': sizeBytes })
     // Fastify's own way to send a stream neither counts nor checks the bytes.
-    const response = takeOver(reply.code(range.kind === 'part' ? 206 : 200))
-    const error = await send(response, source, end - start, count => onBytes('sent', count))
-    if (error !== undefined) log.warn({ err: error, repository, digest }, 'blob cut short')
+    const response = takeOver(reply.code(range.kind === 'whole' ? 200 : 206))
+    const error = await send(response, source, sizeBytes, count => onBytes('sent', count))
+    if (error !== undefined)
+      log.warn({ err: error, repository: request.params.name, digest }, 'blob cut short')
+  })
+
+  app.delete<LastParams>(ROUTES.blob, async (request, reply) => {
+    const repository = parseRepository(request.params.name)
+    const digest = parseDigest(request.params.last)
+    try {
+      const deleted = await content.deleteBlob(repository, digest)
+      if (deleted === undefined) throw unknown(digest)
+      return withWarnings(reply, deleted.warnings).code(202).send()
+    } catch (error) {
+      if (isCode(error, 'UNSUPPORTED')) reply.header('allow', 'GET, HEAD')
+      throw error
+    }
   })
 }
 
-function describe(reply: FastifyReply, digest: Digest): void {
-  reply.headers({
+/** What is sent of a blob: all of it, a part, or several in one body. */
+function bodyFor(
+  blob: BlobContent,
+  range: Exclude<RangeRequest, { kind: 'unsatisfiable' }>
+): {
+  readonly headers: Readonly<Record<string, string>>
+  readonly sizeBytes: number
+  readonly open: () => Promise<Readable>
+} {
+  switch (range.kind) {
+    case 'whole':
+      return { headers: {}, sizeBytes: blob.sizeBytes, open: () => blob.open() }
+    case 'part': {
+      const { start, end } = range
+      const headers = { 'content-range': `bytes ${start}-${end - 1}/${blob.sizeBytes}` }
+      return { headers, sizeBytes: end - start, open: () => blob.open({ start, end }) }
+    }
+    case 'parts': {
+      const { contentType, sizeBytes, open } = multipart(blob, range.extents)
+      return { headers: { 'content-type': contentType }, sizeBytes, open }
+    }
+  }
+}
+
+function describe(reply: FastifyReply, digest: Digest): FastifyReply {
+  return reply.headers({
     'content-type': 'application/octet-stream',
     'docker-content-digest': digest,
     'accept-ranges': 'bytes',
     'cache-control': CACHE_CONTROL,
-    etag: etag(digest)
+    etag: etagOf(digest)
   })
-}
-
-function etag(digest: Digest): string {
-  return `"${digest}"`
 }
 
 function unknown(digest: Digest): StarlingError {

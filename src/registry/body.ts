@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { finished, type Readable } from 'node:stream'
+import { finished } from 'node:stream'
 import { StarlingError } from '../errors.ts'
+import type { BlobStream } from './content.ts'
 import { StatusError } from './errors.ts'
 
 /** Bodies, as they come in and go out: no byte faster than the other side takes it. */
@@ -59,20 +60,19 @@ export async function collect(
  */
 export async function send(
   response: ServerResponse,
-  source: Readable,
+  source: BlobStream,
   sizeBytes: number,
   onBytes: (count: number) => void
 ): Promise<Error | undefined> {
   const stopWatching = finished(response, () => source.destroy())
   let sentBytes = 0
+  const count = (bytes: number) => {
+    sentBytes += bytes
+    onBytes(bytes)
+  }
   try {
-    for await (const chunk of source) {
-      sentBytes += chunk.length
-      if (sentBytes > sizeBytes) break
-      const flushed = response.write(chunk)
-      onBytes(chunk.length)
-      if (!flushed) await drained(response)
-    }
+    if (source.sendTo === undefined) await copy(source, response, sizeBytes, count)
+    else await source.sendTo(response, count)
     if (sentBytes !== sizeBytes) throw wrongLength(sizeBytes, sentBytes)
     stopWatching()
     response.end()
@@ -81,6 +81,23 @@ export async function send(
     const clientGone = response.destroyed
     response.destroy()
     return clientGone || !(error instanceof Error) ? undefined : error
+  }
+}
+
+async function copy(
+  source: AsyncIterable<Buffer>,
+  response: ServerResponse,
+  sizeBytes: number,
+  onBytes: (count: number) => void
+): Promise<void> {
+  let copiedBytes = 0
+  for await (const chunk of source) {
+    copiedBytes += chunk.length
+    // Not one byte too many: the client would take it for the start of the next answer.
+    if (copiedBytes > sizeBytes) throw wrongLength(sizeBytes, copiedBytes)
+    const flushed = response.write(chunk)
+    onBytes(chunk.length)
+    if (!flushed) await drained(response)
   }
 }
 

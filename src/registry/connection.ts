@@ -1,6 +1,8 @@
 import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { systemCode } from '../errors.ts'
+import { HttpAndTlsServer } from './first-byte.ts'
+import type { Tls } from './tls.ts'
 
 /** Handles one request, as `node:http` calls it. */
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void
@@ -20,13 +22,19 @@ const MAX_CONNECTIONS = 8_192
 /** How long a client that is not speaking HTTP may take to read that. */
 const LINGER_MS = 1_000
 
-/** An HTTP server with the rules above that hands requests to a handler. It is not listening yet. */
-export function createServer(handler: Handler, idleTimeoutMs: number): Server {
-  const server = new Server({
+/**
+ * An HTTP server with the rules above that hands requests to a handler. It is not listening yet.
+ *
+ * @param tls makes the server speak TLS beside plain HTTP
+ */
+export function createServer(handler: Handler, idleTimeoutMs: number, tls?: Tls): Server {
+  const options = {
     requestTimeout: 0,
     headersTimeout: 60_000,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS
-  })
+  }
+  const server =
+    tls === undefined ? new Server(options) : new HttpAndTlsServer(options, tls, idleTimeoutMs)
   server.maxConnections = MAX_CONNECTIONS
   server.timeout = idleTimeoutMs
   const exchanges: Exchanges = new WeakMap()

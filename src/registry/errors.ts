@@ -49,8 +49,8 @@ const ANSWERS: Readonly<Record<ErrorCode, { status: number; code?: ErrorCode }>>
   DATA_LOCKED: OUR_FAULT,
   DATA_DAMAGED: OUR_FAULT,
   DISK_FAILED: OUR_FAULT,
-  // 507, not 503: clients try 503 again and again, and a full disk does not empty by itself.
-  DISK_FULL: { status: 507, code: 'UNAVAILABLE' },
+  // Not 5xx: clients try those again and again, and a full disk does not empty by itself.
+  DISK_FULL: { status: 413, code: 'DENIED' },
   PEER_FAILED: TRY_AGAIN,
   PEER_REFUSED: TRY_AGAIN,
   RECORD_INVALID: OUR_FAULT,
@@ -65,8 +65,10 @@ export function answerFor(error: unknown): ErrorAnswer {
   if (error instanceof StarlingError) return answerOurs(error)
   const status = statusOf(error)
   return status >= 400 && status < 500
-    ? answer(status, status === 413 ? 'SIZE_INVALID' : 'UNSUPPORTED', messageOf(error))
-    : answer(500, 'UNKNOWN', 'an error of the registry')
+    ? answer(status, [
+        { code: status === 413 ? 'SIZE_INVALID' : 'UNSUPPORTED', message: messageOf(error) }
+      ])
+    : answer(500, [{ code: 'UNKNOWN', message: 'an error of the registry' }])
 }
 
 function answerOurs(error: StarlingError): ErrorAnswer {
@@ -76,27 +78,37 @@ function answerOurs(error: StarlingError): ErrorAnswer {
     error.retryAfterSeconds ?? (status === 503 || status === 429 ? RETRY_AFTER_SECONDS : undefined)
   // Our own faults name files and peers, which are not the client's business.
   const message = status === 500 ? 'an error of the registry' : error.message
+  const detail = known.code === undefined ? error.detail : undefined
+  const code = known.code ?? error.code
   return answer(
     status,
-    known.code ?? error.code,
-    message,
-    known.code === undefined ? error.detail : undefined,
+    code === 'MANIFEST_BLOB_UNKNOWN' && Array.isArray(detail)
+      ? detail.slice(0, MAX_ERRORS).map(each => ({ code, message, detail: each }))
+      : [{ code, message, detail }],
     retry === undefined ? {} : { 'retry-after': String(Math.ceil(retry)) }
   )
 }
 
+/** A manifest may name tens of thousands of blobs, and clients show what they are told. */
+const MAX_ERRORS = 100
+
+/** One entry of the body. */
+interface ErrorEntry {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly detail?: unknown
+}
+
 function answer(
   status: number,
-  code: ErrorCode,
-  message: string,
-  detail?: unknown,
+  errors: readonly ErrorEntry[],
   headers: Record<string, string> = {}
 ): ErrorAnswer {
   return {
     status,
     headers: { ...headers, 'content-type': 'application/json' },
     // A Buffer, not an object: Fastify adds "; charset=utf-8" to what it serialises itself.
-    body: Buffer.from(JSON.stringify({ errors: [{ code, message, detail }] })),
+    body: Buffer.from(JSON.stringify({ errors })),
     ours: status === 500
   }
 }

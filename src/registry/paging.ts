@@ -32,7 +32,8 @@ export async function pageOf(
   return shown
 }
 
-function parseLimit(text: string | undefined): number {
+/** Reads `n`; throws `PAGINATION_NUMBER_INVALID`. */
+export function parseLimit(text: string | undefined): number {
   if (text === undefined) return MAX_PAGE
   if (!/^\d+$/.test(text)) {
     throw new StarlingError('PAGINATION_NUMBER_INVALID', 'n is a whole number from 0')

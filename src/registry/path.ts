@@ -6,10 +6,11 @@
 
 export type Endpoint =
   | { readonly kind: 'root' }
+  | { readonly kind: 'token' }
   | { readonly kind: 'version' }
   | { readonly kind: 'catalog' }
-  | { readonly kind: 'tags'; readonly name: string }
-  | { readonly kind: 'uploads'; readonly name: string }
+  | { readonly kind: 'discover' }
+  | { readonly kind: 'discoverIn' | 'tags' | 'uploads'; readonly name: string }
   | {
       readonly kind: 'upload' | 'blob' | 'manifest' | 'referrers'
       readonly name: string
@@ -19,8 +20,11 @@ export type Endpoint =
 /** The route of each endpoint; `:last` is the digest, the tag or digest, or the upload's id. */
 export const ROUTES = {
   root: '/',
+  token: '/token',
   version: '/v2/',
   catalog: '/v2/_catalog',
+  discover: '/v2/_oci/ext/discover',
+  discoverIn: '/v2/:name/_oci/ext/discover',
   tags: '/v2/:name/tags/list',
   uploads: '/v2/:name/blobs/uploads/',
   upload: '/v2/:name/blobs/uploads/:last',
@@ -41,8 +45,10 @@ export const NOWHERE = '/-'
  */
 export function parsePath(path: string): Endpoint | undefined {
   if (path === '/') return { kind: 'root' }
+  if (path === '/token') return { kind: 'token' }
   if (path === '/v2' || path === '/v2/') return { kind: 'version' }
   if (path === '/v2/_catalog') return { kind: 'catalog' }
+  if (path === ROUTES.discover) return { kind: 'discover' }
   if (!path.startsWith('/v2/')) return undefined
 
   const segments = path.slice('/v2/'.length).split('/')
@@ -50,6 +56,7 @@ export function parsePath(path: string): Endpoint | undefined {
   const before = segments.at(-2)
   const name = (drop: number) => segments.slice(0, -drop).join('/')
 
+  if (path.endsWith('/_oci/ext/discover')) return named({ kind: 'discoverIn', name: name(3) })
   if (before === 'tags' && last === 'list') return named({ kind: 'tags', name: name(2) })
   if (segments.at(-3) === 'blobs' && before === 'uploads') {
     return last === ''
@@ -63,13 +70,44 @@ export function parsePath(path: string): Endpoint | undefined {
     : named({ kind, name: name(2), last: decoded(last) })
 }
 
-/** The URL to route instead of the one that was sent; its query is kept. */
+/**
+ * The URL to route instead of the one that was sent; its query is kept. With a namespace the
+ * repository is the one of that registry: `nginx` with `ns=docker.io` is `docker.io/nginx`, which is
+ * how mirrors that put the namespace in the path ask for it.
+ */
 export function rewriteUrl(url: string): string {
   const target = url.replace(ABSOLUTE_FORM, '/')
   const queryAt = target.search(/[?#]/)
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
   const query = queryAt === -1 ? '' : target.slice(queryAt)
-  return routePath(parsePath(path)) + query
+  const endpoint = parsePath(path)
+  const namespace = namespaceOf(query)
+  if (endpoint === undefined || namespace === undefined || !('name' in endpoint)) {
+    return routePath(endpoint) + query
+  }
+  const prefix = namespacePrefix(namespace)
+  if (endpoint.name.startsWith(prefix)) return routePath(endpoint) + query
+  return routePath({ ...endpoint, name: prefix + endpoint.name }) + query
+}
+
+/**
+ * The registry that a request to a mirror was meant for.
+ *
+ * @see OCI distribution-spec, "Registry Proxying"
+ */
+export function namespaceOf(query: string): string | undefined {
+  const from = query.indexOf('?')
+  if (from === -1 || !query.includes('ns=')) return undefined
+  return new URLSearchParams(query.slice(from).replace(/#.*$/s, '')).get('ns') || undefined
+}
+
+/** The names that containerd and docker have for one and the same registry. */
+const DOCKER_HUB = ['docker.io', 'index.docker.io', 'registry-1.docker.io']
+
+/** A host as the first part of a repository's name, which has no room for capitals and colons. */
+export function namespacePrefix(namespace: string): string {
+  const host = namespace.toLowerCase()
+  return DOCKER_HUB.includes(host) ? 'docker.io/' : `${host.replace(/:(?=\d+$)/, '_')}/`
 }
 
 // RFC 9112 section 3.2.2: a server must accept "GET http://host/path" too, as sent to a proxy.

@@ -1,29 +1,71 @@
-/** What a `Range` header asks of some bytes. `start` is included, `end` is not. */
+/** A part of some bytes: `start` is included, `end` is not. */
+export interface Extent {
+  readonly start: number
+  readonly end: number
+}
+
+/** What a `Range` header asks of some bytes. */
 export type RangeRequest =
   | { readonly kind: 'whole' }
-  | { readonly kind: 'part'; readonly start: number; readonly end: number }
+  | ({ readonly kind: 'part' } & Extent)
+  /** Two or more parts that do not overlap, in the order asked for unless some did. */
+  | { readonly kind: 'parts'; readonly extents: readonly Extent[] }
   | { readonly kind: 'unsatisfiable' }
 
 const WHOLE: RangeRequest = { kind: 'whole' }
 const UNSATISFIABLE: RangeRequest = { kind: 'unsatisfiable' }
 
 /**
+ * More parts than anybody needs of one blob at a time; each costs a header and an opened file. Who
+ * asks for more gets the whole, as RFC 9110 section 14.2 allows and advises.
+ */
+const MAX_RANGES = 256
+
+/**
  * Reads a `Range` header (RFC 9110 section 14). Other units than bytes are ignored, as the RFC asks.
- * Several ranges in one header give the whole: `skopeo` asks so for parts of zstd:chunked layers
- * and takes 200 for "not supported", while a 416 would end its pull.
+ * Of several ranges those beyond the end are left out, and those that overlap are joined. Ranges
+ * side by side are not: `skopeo`, which pulls zstd:chunked layers in pieces, counts the parts.
  */
 export function parseRange(header: string | undefined, sizeBytes: number): RangeRequest {
-  const ranges = header?.match(/^\s*bytes\s*=(.*)$/i)?.[1]
-  if (ranges === undefined || ranges.includes(',')) return WHOLE
-  const [, first, last] = ranges.match(/^\s*(\d*)\s*-\s*(\d*)\s*$/) ?? []
+  const texts = header?.match(/^\s*bytes\s*=(.*)$/i)?.[1]?.split(',')
+  if (texts === undefined || texts.length > MAX_RANGES) return WHOLE
+  const extents: Extent[] = []
+  for (const text of texts) {
+    const extent = parseExtent(text, sizeBytes)
+    // A list with a part that is no range is no list of ranges.
+    if (extent === 'malformed') return UNSATISFIABLE
+    if (extent !== undefined) extents.push(extent)
+  }
+  const [first, ...more] = joinOverlaps(extents)
+  if (first === undefined) return UNSATISFIABLE
+  return more.length === 0
+    ? { kind: 'part', ...first }
+    : { kind: 'parts', extents: [first, ...more] }
+}
+
+/** `undefined`: well-formed, and nothing of it is there. */
+function parseExtent(text: string, sizeBytes: number): Extent | undefined | 'malformed' {
+  const [, first, last] = text.match(/^\s*(\d*)\s*-\s*(\d*)\s*$/) ?? []
   if (first === undefined || last === undefined || (first === '' && last === '')) {
-    return UNSATISFIABLE
+    return 'malformed'
   }
   const [start, end] =
     first === ''
       ? [Math.max(0, sizeBytes - Number(last)), sizeBytes]
       : [Number(first), last === '' ? sizeBytes : Math.min(Number(last) + 1, sizeBytes)]
-  return start < end && start < sizeBytes ? { kind: 'part', start, end } : UNSATISFIABLE
+  return start < end && start < sizeBytes ? { start, end } : undefined
+}
+
+/** Overlaps make an answer larger than the blob, so nobody gets them. */
+function joinOverlaps(extents: readonly Extent[]): readonly Extent[] {
+  const sorted = extents.toSorted((a, b) => a.start - b.start)
+  const joined: Extent[] = []
+  for (const extent of sorted) {
+    const before = joined.at(-1)
+    if (before === undefined || extent.start >= before.end) joined.push(extent)
+    else joined.splice(-1, 1, { start: before.start, end: Math.max(before.end, extent.end) })
+  }
+  return joined.length === extents.length ? extents : joined
 }
 
 /**

@@ -1,12 +1,16 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../log.ts'
+import type { Access } from './access.ts'
 import { receive } from './body.ts'
 import type { Content } from './content.ts'
 
 /** What every route plugin is given. */
 export interface RouteContext {
   readonly content: Content
+  readonly access: Access
+  /** Whether a pull with a namespace may be of the bare name too. */
+  readonly mirrorBare: boolean
   readonly log: Log
   readonly onBytes: (direction: 'received' | 'sent', count: number) => void
 }
@@ -21,8 +25,13 @@ export interface LastParams {
 
 /** A query parameter; of several with one name, the first. */
 export function queryText(request: FastifyRequest, name: string): string | undefined {
-  const value = (request.query as Record<string, string | string[] | undefined>)[name]
-  return Array.isArray(value) ? value[0] : value
+  return queryTexts(request, name)[0]
+}
+
+/** All query parameters with one name. */
+export function queryTexts(request: FastifyRequest, name: string): readonly string[] {
+  const value = (request.query as Record<string, string | string[] | undefined>)[name] ?? []
+  return Array.isArray(value) ? value : [value]
 }
 
 /** Aborts when the client goes before it has its answer. */

@@ -4,16 +4,20 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { type Clock, systemClock } from '../clock.ts'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { type Access, OPEN_ACCESS, wantedBy } from './access.ts'
 import { answerError, refuse } from './answer.ts'
 import { blobRoutes } from './blobs.ts'
 import { catalogRoutes } from './catalog.ts'
 import { createServer, type Handler, IDLE_TIMEOUT_MS } from './connection.ts'
 import type { Content } from './content.ts'
+import { discoverRoutes } from './discover.ts'
 import { manifestRoutes } from './manifests.ts'
-import { rewriteUrl } from './path.ts'
+import { namespaceOf, rewriteUrl } from './path.ts'
 import { pingRoutes } from './ping.ts'
+import { referrerRoutes } from './referrers.ts'
 import type { RouteContext } from './routes.ts'
 import { tagRoutes } from './tags.ts'
+import type { Tls } from './tls.ts'
 import { uploadRoutes } from './uploads.ts'
 
 export interface ListenAddress {
@@ -34,6 +38,14 @@ export interface RequestReport {
 export interface RegistryOptions {
   readonly listen: readonly ListenAddress[]
   readonly content: Content
+  /** Who may do what; everybody everything if not given. */
+  readonly access?: Access
+  /** Routes beside those of the specification, such as the one that gives out tokens. */
+  readonly otherRoutes?: (app: FastifyInstance, context: RouteContext) => Promise<void>
+  /** Whether a pull of R with `?ns=H` that is not in `H/R` is looked for in R; no if not given. */
+  readonly mirrorBare?: boolean
+  /** TLS on the same addresses; plain HTTP only if not given. */
+  readonly tls?: Tls
   readonly log: Log
   /** How long a connection may be silent while it is the client's turn; 60 s if not given. */
   readonly idleTimeoutMs?: number
@@ -75,7 +87,7 @@ export class RegistryServer {
     try {
       for (const address of options.listen) {
         if (handler === undefined) break
-        const server = createServer(handler, idleTimeoutMs)
+        const server = createServer(handler, idleTimeoutMs, options.tls)
         servers.push(server)
         addresses.push(await listen(server, address))
       }
@@ -101,6 +113,7 @@ export class RegistryServer {
 const MAX_PARAM_LENGTH = 64 * 1024
 
 function createApp(options: RegistryOptions, serve: (handler: Handler) => Server): FastifyInstance {
+  const access = options.access ?? OPEN_ACCESS
   const app = Fastify({
     serverFactory: handler => serve(handler),
     rewriteUrl: request => rewriteUrl(request.url ?? ''),
@@ -114,13 +127,21 @@ function createApp(options: RegistryOptions, serve: (handler: Handler) => Server
   app.addHook('onRequest', async (request, reply) => {
     reply.header('docker-distribution-api-version', 'registry/2.0')
     reply.header('x-content-type-options', 'nosniff')
+    const namespace = namespaceOf(request.url)
+    // Anything else makes no repository name, and could not be put into a header.
+    if (namespace !== undefined && /^[\w.:-]+$/.test(namespace)) {
+      reply.header('oci-namespace', namespace)
+    }
     reportOnClose(request, reply, options)
+    await access.check(request, reply, wantedBy(request))
   })
   app.setErrorHandler((error, request, reply) => answerError(error, request, reply, options.log))
   app.setNotFoundHandler((request, reply) => refuse(app, request, reply))
 
   const context: RouteContext = {
     content: options.content,
+    access,
+    mirrorBare: options.mirrorBare ?? false,
     log: options.log,
     onBytes: options.onBytes ?? (() => {})
   }
@@ -129,11 +150,14 @@ function createApp(options: RegistryOptions, serve: (handler: Handler) => Server
     blobRoutes,
     uploadRoutes,
     manifestRoutes,
+    referrerRoutes,
     tagRoutes,
-    catalogRoutes
+    catalogRoutes,
+    discoverRoutes
   ]) {
     app.register(routes, context)
   }
+  if (options.otherRoutes !== undefined) app.register(options.otherRoutes, context)
   return app
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Digest, parseDigest } from '../digest.ts'
+import { type Algorithm, algorithmOf, type Digest, parseDigest } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import { declaredLength } from './body.ts'
 import type { UploadSession } from './content.ts'
@@ -15,7 +15,7 @@ import { bodyOf, type LastParams, type NameParams, queryText, type RouteContext 
  * @see OCI distribution-spec, "Pushing blobs" (end-4 to 6, 11, 13, 14)
  */
 export async function uploadRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
-  const { content } = context
+  const { content, access } = context
 
   app.post<NameParams>(ROUTES.uploads, async (request, reply) => {
     const repository = parseRepository(request.params.name)
@@ -23,25 +23,28 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     if (mount !== undefined && (await mounted(repository, parseDigest(mount), request))) {
       return created(reply, repository, parseDigest(mount))
     }
-    checkAlgorithm(queryText(request, 'digest-algorithm'))
+    const algorithm = parseAlgorithm(queryText(request, 'digest-algorithm'))
     const digest = queryText(request, 'digest')
     if (digest !== undefined && mount === undefined) {
       return pushAtOnce(request, reply, repository, parseDigest(digest))
     }
-    return accepted(reply, repository, await content.createUpload(repository))
+    const owner = access.principal(request)
+    const session = await content.createUpload(repository, {
+      owner,
+      ...(algorithm && { algorithm })
+    })
+    return accepted(reply, repository, session)
   })
 
   app.patch<LastParams>(ROUTES.upload, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
-    const session = await content.upload(repository, parseUploadId(request.params.last))
+    const { repository, session } = await sessionOf(request)
     return accepted(reply, repository, await append(request, reply, repository, session))
   })
 
   app.put<LastParams>(ROUTES.upload, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
     const digest = parseDigest(queryText(request, 'digest') ?? '')
-    const session = await content.upload(repository, parseUploadId(request.params.last))
-    if (hasBody(request)) await append(request, reply, repository, session)
+    const { repository, session } = await sessionOf(request)
+    if (hasBody(request)) await append(request, reply, repository, session, algorithmOf(digest))
     await content.finishUpload(repository, session.id, digest)
     return created(reply, repository, digest)
   })
@@ -50,17 +53,26 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     method: ['GET', 'HEAD'],
     url: ROUTES.upload,
     handler: async (request, reply) => {
-      const repository = parseRepository(request.params.name)
-      const session = await content.upload(repository, parseUploadId(request.params.last))
+      const { repository, session } = await sessionOf(request)
       return describe(reply, repository, session).code(204).send()
     }
   })
 
   app.delete<LastParams>(ROUTES.upload, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
-    await content.cancelUpload(repository, parseUploadId(request.params.last))
+    const { repository, session } = await sessionOf(request)
+    await content.cancelUpload(repository, session.id)
     return reply.code(204).send()
   })
+
+  /** A session of somebody else is as unknown as one that never was. */
+  async function sessionOf(
+    request: FastifyRequest<LastParams>
+  ): Promise<{ readonly repository: Repository; readonly session: UploadSession }> {
+    const repository = parseRepository(request.params.name)
+    const session = await content.upload(repository, parseUploadId(request.params.last))
+    if (session.owner !== access.principal(request)) throw unknownUpload()
+    return { repository, session }
+  }
 
   /** A `from` that is no name is no reason to fail: the client uploads the blob then. */
   async function mounted(
@@ -71,7 +83,9 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     const from = queryText(request, 'from')
     const source = from === undefined ? undefined : tryRepository(from)
     if (from !== undefined && source === undefined) return false
-    return content.mount(repository, digest, source)
+    const mayPull = (from: Repository) => access.mayPull(request, from)
+    if (source !== undefined && !mayPull(source)) return false
+    return content.mount(repository, digest, source, mayPull)
   }
 
   async function pushAtOnce(
@@ -80,7 +94,10 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     repository: Repository,
     digest: Digest
   ): Promise<FastifyReply> {
-    const session = await content.createUpload(repository)
+    const algorithm = algorithmOf(digest)
+    const session = await content.createUpload(repository, {
+      ...{ owner: access.principal(request), algorithm }
+    })
     try {
       await append(request, reply, repository, session)
       await content.finishUpload(repository, session.id, digest)
@@ -96,10 +113,11 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     request: FastifyRequest,
     reply: FastifyReply,
     repository: Repository,
-    session: UploadSession
+    session: UploadSession,
+    algorithm?: Algorithm
   ): Promise<UploadSession> {
     try {
-      const extent = chunkExtent(request)
+      const extent = { ...chunkExtent(request), ...(algorithm && { algorithm }) }
       if (extent.start !== undefined && extent.start !== session.offset) {
         throw new StarlingError('RANGE_INVALID', `the next byte is ${session.offset}`)
       }
@@ -117,20 +135,18 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
 const UPLOAD_ID = /^[A-Za-z0-9][A-Za-z0-9._~-]{0,199}$/
 
 function parseUploadId(text: string): string {
-  if (!UPLOAD_ID.test(text)) {
-    throw new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
-  }
+  if (!UPLOAD_ID.test(text)) throw unknownUpload()
   return text
 }
 
-/**
- * The specification lets clients announce a digest's algorithm. Both of ours work unannounced too,
- * so it is only checked.
- */
-function checkAlgorithm(algorithm: string | undefined): void {
-  if (algorithm !== undefined && algorithm !== 'sha256' && algorithm !== 'sha512') {
-    throw new StarlingError('DIGEST_INVALID', 'the digest algorithms are sha256 and sha512')
-  }
+function unknownUpload(): StarlingError {
+  return new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
+}
+
+/** Announced, an algorithm other than sha256 costs no second reading when the upload is closed. */
+function parseAlgorithm(text: string | undefined): Algorithm | undefined {
+  if (text === undefined || text === 'sha256' || text === 'sha512') return text
+  throw new StarlingError('DIGEST_INVALID', 'the digest algorithms are sha256 and sha512')
 }
 
 /** Where a chunk says that it starts, and how long it says that it is. */

@@ -1,8 +1,15 @@
+import type { FastifyReply } from 'fastify'
+
 /** OCI distribution-spec, "Warnings": all of them together. Clients print them to their users. */
 const MAX_WARNING_BYTES = 4096
 
-/** The values of the `Warning` headers for some sentences: code 299, no agent, no date. */
-export function warningHeaders(texts: readonly string[]): string[] {
+/** Sets the `Warning` headers for some sentences, if there are any. */
+export function withWarnings(reply: FastifyReply, texts: readonly string[]): FastifyReply {
+  return texts.length === 0 ? reply : reply.header('warning', warningHeaders(texts))
+}
+
+/** The values of the headers: code 299, no agent, no date. */
+function warningHeaders(texts: readonly string[]): string[] {
   const headers: string[] = []
   let roomBytes = MAX_WARNING_BYTES
   for (const text of texts) {

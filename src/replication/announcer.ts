@@ -8,8 +8,8 @@ import { decodeAnnouncement, encodeAnnouncement } from './wire.ts'
 
 /** Holdings are told in batches: late enough to share a message, early enough for nobody to wait. */
 const BATCH_MS = 20
-/** A batch of CIDs that fits a gossip message (about 40 bytes each). */
-const MAX_BATCH = 1_000
+/** A batch of CIDs that fits a gossip message: one of SHA-512 takes 71 bytes. */
+const MAX_BATCH = 800
 /** Messages waiting to be journaled. Above it they are dropped: reconciliation brings them. */
 const MAX_WAITING = 1_000
 

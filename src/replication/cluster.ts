@@ -1,7 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { PeerView } from '../mesh/peer-view.ts'
 import type { Inventory } from './inventory.ts'
 import type { Located, Locator } from './locator.ts'
 import {
@@ -11,6 +13,7 @@ import {
   startReadiness,
   stepReadiness
 } from './readiness.ts'
+import type { Roots } from './roots.ts'
 import type { Synchroniser } from './synchroniser.ts'
 
 /** Often enough that a pause is noticed before a client's next request is answered. */
@@ -23,7 +26,8 @@ export interface ClusterOptions {
   readonly inventory: Inventory
   readonly synchroniser: Synchroniser
   readonly locator: Locator
-  /** Whether nobody reachable could give the blob when it was last asked for. */
+  readonly roots: Roots
+  /** Whether the blob cannot be had for now: nobody reachable gives it, or there is no room for it. */
   readonly cannotGet: (digest: Digest) => boolean
   readonly deadAfterMs: number
   readonly aloneAfterMs: number
@@ -37,6 +41,9 @@ export class Cluster {
   #state: Readiness
   #facts: ReadinessFacts
   #lookedAtMs: number
+  #tickedAtMs: number
+  /** The longest time between two ticks since the last look. */
+  #longestGapMs = 0
   #lastHeardMs: number
   #isolatedSinceMs: number | undefined
   #wasReady = false
@@ -48,6 +55,7 @@ export class Cluster {
     const now = options.clock.monotonic()
     this.#state = startReadiness(now)
     this.#lookedAtMs = now
+    this.#tickedAtMs = now
     this.#lastHeardMs = now
     this.#facts = this.#look(now)
     options.mesh.on('beat', () => {
@@ -86,9 +94,9 @@ export class Cluster {
     return this.#state.kind !== 'ready' && !this.#facts.nothingToJoin
   }
 
-  /** Whether some member is away, and with it perhaps the only copy of something. */
+  /** Whether some member cannot be asked now, and with it perhaps the only copy of something. */
   mayReturn(): boolean {
-    return this.#options.mesh.peers().some(({ state }) => state === 'away')
+    return this.#options.mesh.peers().some(({ state, connected }) => state !== 'gone' && !connected)
   }
 
   locate(digests: readonly Digest[], timeoutMs: number): Promise<Located> {
@@ -103,9 +111,16 @@ export class Cluster {
    */
   async catchUp(timeoutMs: number): Promise<boolean> {
     const { synchroniser, inventory } = this.#options
-    const { silent } = await synchroniser.levelWithAll(timeoutMs)
-    await inventory.settled()
-    return silent.length === 0 && this.#wasReady
+    const late = new AbortController()
+    const settled = synchroniser.levelWithAll(timeoutMs).then(async ({ silent }) => {
+      await inventory.settled()
+      return silent.length === 0
+    })
+    // The answers may bring more than can be worked in by then.
+    const timeout = delay(2 * timeoutMs, false, { signal: late.signal }).catch(() => false)
+    const isLevel = await Promise.race([settled, timeout])
+    late.abort()
+    return isLevel && this.#wasReady
   }
 
   close(): void {
@@ -113,6 +128,9 @@ export class Cluster {
   }
 
   async #tick(): Promise<void> {
+    const tickedAtMs = this.#options.clock.monotonic()
+    this.#longestGapMs = Math.max(this.#longestGapMs, tickedAtMs - this.#tickedAtMs)
+    this.#tickedAtMs = tickedAtMs
     if (this.#looking) return
     this.#looking = true
     try {
@@ -120,6 +138,7 @@ export class Cluster {
       const now = this.#options.clock.monotonic()
       this.#facts = this.#look(now)
       this.#lookedAtMs = now
+      this.#longestGapMs = 0
       const before = this.#state.kind
       this.#state = stepReadiness(this.#state, this.#facts)
       if (this.#state.kind === 'ready') this.#wasReady = true
@@ -146,15 +165,17 @@ export class Cluster {
     const discovery = mesh.discovery()
     if (live.length > 0 || members.length === 0) this.#isolatedSinceMs = undefined
     else this.#isolatedSinceMs ??= nowMs
-    const missing = new Set(inventory.missing().keys())
+    const missing = inventory.missing()
     return {
       nowMs,
-      gapMs: nowMs - this.#lookedAtMs,
+      gapMs: this.#longestGapMs,
       nothingToJoin: !discovery.configured && members.length === 0,
       discoveredAlone: discovery.alone && members.length === 0,
-      live: live.map(({ id, connected }) => ({
-        id,
-        levelAtMs: connected ? synchroniser.levelSince(id) : this.#relayedLevel(id, nowMs)
+      live: live.map(peer => ({
+        id: peer.id,
+        levelAtMs: peer.connected
+          ? synchroniser.levelSince(peer.id)
+          : this.#relayedLevel(peer, nowMs)
       })),
       isolatedSinceMs: this.#isolatedSinceMs,
       missing,
@@ -165,11 +186,11 @@ export class Cluster {
     }
   }
 
-  /** A live member without a connection is level when its relayed heartbeat has our root. */
-  #relayedLevel(id: string, nowMs: number): number | undefined {
-    const { mesh, inventory } = this.#options
-    const peer = mesh.peers().find(each => each.id === id)
-    return peer?.beat?.root === inventory.caughtUp().root ? nowMs : undefined
+  /** A live member without a connection is level when its relayed root is, or was, ours. */
+  #relayedLevel({ beat, lastHeardMs }: PeerView, nowMs: number): number | undefined {
+    if (beat === undefined || lastHeardMs === undefined) return undefined
+    if (this.#options.roots.sequenceOf(beat.root) === undefined) return undefined
+    return nowMs - lastHeardMs
   }
 
   #knowsMembers(): boolean {

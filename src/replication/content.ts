@@ -1,33 +1,26 @@
-import type { Readable } from 'node:stream'
-import type { Digest } from '../digest.ts'
-import { isCode, StarlingError } from '../errors.ts'
-import { MAX_MANIFEST_BYTES, type ParsedManifest } from '../manifest.ts'
+import type { Algorithm, Digest } from '../digest.ts'
+import { type ParsedManifest, parseStoredManifest } from '../manifest.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { ByteRange } from '../store/range-stream.ts'
+import { Turns } from '../store/turns.ts'
 import type { Uploads } from '../store/uploads.ts'
+import type { Acknowledgement } from './acknowledgement.ts'
+import { Admission, type AdmissionOptions } from './admission.ts'
+import { BlobSource } from './blob-source.ts'
 import type { Cluster } from './cluster.ts'
-import type { DiskWatch } from './disk-space.ts'
+import { type Acknowledged, Deletion, tagsOf } from './deletion.ts'
 import type { Downloads } from './downloads.ts'
 import type { Inventory } from './inventory.ts'
+import { ASK_TIMEOUT_MS, Lookup } from './lookup.ts'
 
-/** How long an unknown name is asked of the live members before it is called unknown. */
-const ASK_TIMEOUT_MS = 300
-/** How long a pushed manifest's blobs are looked for elsewhere before the push is refused. */
-const LOCATE_TIMEOUT_MS = 2_000
 /** How long a pushed or mounted blob is kept for the manifest that is to name it. */
 const LEASE_TTL_MS = 24 * 60 * 60 * 1000
-/** What a client is asked to wait when the answer may be another one soon. */
-const RETRY_AFTER_SECONDS = 1
 
-export interface ContentOptions {
-  readonly blobs: Blobs
+export interface ContentOptions extends AdmissionOptions {
   readonly uploads: Uploads
   readonly records: Records
-  readonly inventory: Inventory
   readonly downloads: Downloads
-  readonly cluster: Cluster
-  readonly disk: DiskWatch
+  readonly acknowledgement: Acknowledgement
 }
 
 type Page = { readonly after?: string; readonly limit: number }
@@ -41,24 +34,32 @@ export class ReplicatedContent {
   readonly #uploads: Uploads
   readonly #records: Records
   readonly #inventory: Inventory
-  readonly #downloads: Downloads
+  readonly #source: BlobSource
   readonly #cluster: Cluster
-  readonly #disk: DiskWatch
+  readonly #acknowledgement: Acknowledgement
+  readonly #admission: Admission
+  readonly #lookup: Lookup
+  readonly #deletion: Deletion
+  /** By repository, or a tag could be left that points at a manifest deleted meanwhile. */
+  readonly #turns = new Turns<string>()
 
   constructor(options: ContentOptions) {
     this.#blobs = options.blobs
     this.#uploads = options.uploads
     this.#records = options.records
     this.#inventory = options.inventory
-    this.#downloads = options.downloads
+    this.#source = new BlobSource(options)
     this.#cluster = options.cluster
-    this.#disk = options.disk
+    this.#acknowledgement = options.acknowledgement
+    this.#admission = new Admission(options)
+    this.#lookup = new Lookup(options.cluster)
+    this.#deletion = new Deletion({ ...options, lookup: this.#lookup })
   }
 
   async blob(repository: string, digest: Digest, signal: AbortSignal) {
-    await this.#knowIf(() => this.#inventory.graph.isVisible(repository, digest), digest)
+    await this.#lookup.settle(() => this.#inventory.graph.isVisible(repository, digest), digest)
     if (!this.#inventory.graph.isVisible(repository, digest)) return undefined
-    return this.#held(digest) ?? (await this.#streamed(digest, signal))
+    return this.#source.open(digest, signal)
   }
 
   async hasBlob(repository: string, digest: Digest, _signal: AbortSignal) {
@@ -75,7 +76,7 @@ export class ReplicatedContent {
   async manifest(repository: string, reference: string, signal: AbortSignal) {
     const link = await this.#resolve(repository, reference)
     if (link === undefined) return undefined
-    const bytes = await this.#manifestBytes(link.digest, signal)
+    const bytes = await this.#source.bytes(link.digest, signal)
     return bytes && { digest: link.digest, mediaType: link.mediaType, bytes }
   }
 
@@ -93,17 +94,13 @@ export class ReplicatedContent {
 
   async putManifest(
     repository: string,
-    reference: string,
+    tags: readonly string[],
     manifest: ParsedManifest,
-    _signal: AbortSignal
-  ): Promise<{ warnings: readonly string[] }> {
-    if (this.#cluster.mustNotWrite()) {
-      throw unavailable(
-        'this node is still catching up with the cluster and takes no manifests yet'
-      )
-    }
-    this.#refuseWhenFull()
-    await this.#requireReferences(repository, manifest)
+    signal: AbortSignal
+  ): Promise<Acknowledged> {
+    this.#admission.requireReady()
+    this.#admission.requireRoom()
+    const absent = await this.#admission.requireReferences(repository, manifest)
     await this.#blobs.put(manifest.bytes, manifest.digest)
     const { digest, mediaType } = manifest
     const link = {
@@ -111,31 +108,91 @@ export class ReplicatedContent {
       repository,
       digest,
       mediaType,
-      sizeBytes: manifest.bytes.length
+      sizeBytes: manifest.bytes.length,
+      ...(absent.length > 0 && { absent })
     }
-    const tag = { kind: 'tag' as const, repository, tag: reference, digest }
-    await this.#records.write(isDigest(reference) ? [link] : [link, tag])
+    const tagWrites = tags.map(tag => ({ kind: 'tag' as const, repository, tag, digest }))
+    const applied = await this.#turns.take(repository, () =>
+      this.#records.write([link, ...tagWrites])
+    )
     await this.#inventory.settled()
-    return { warnings: [] }
+    const [toldLate, owed] = await Promise.all([
+      this.#acknowledgement.told(applied),
+      this.#acknowledgement.copied({ repository, tags, digest }, signal)
+    ])
+    return { warnings: [...toldLate, ...owed] }
+  }
+
+  async deleteTag(repository: string, tag: string): Promise<Acknowledged | undefined> {
+    this.#admission.requireReady()
+    return this.#turns.take(repository, () => this.#deletion.tag(repository, tag))
+  }
+
+  async deleteManifest(repository: string, digest: Digest): Promise<Acknowledged | undefined> {
+    this.#admission.requireReady()
+    return this.#turns.take(repository, () => this.#deletion.manifest(repository, digest))
+  }
+
+  async deleteBlob(repository: string, digest: Digest): Promise<Acknowledged | undefined> {
+    return this.#deletion.blob(repository, digest)
+  }
+
+  async *referrers(
+    repository: string,
+    subject: Digest,
+    after: string | undefined,
+    signal: AbortSignal
+  ) {
+    await this.#lookup.catchUpUnlessReady()
+    await this.#inventory.settled()
+    for (const referrer of this.#inventory.graph.referrers(repository, subject)) {
+      if (after !== undefined && referrer.digest <= after) continue
+      const { digest, mediaType, sizeBytes, artifactType } = referrer
+      const annotations =
+        referrer.annotations === 'large'
+          ? await this.#annotations(digest, mediaType, signal)
+          : referrer.annotations
+      yield {
+        ...{ mediaType, digest, size: sizeBytes },
+        ...(artifactType !== undefined && { artifactType }),
+        ...(annotations !== undefined && { annotations })
+      }
+    }
   }
 
   async tags(repository: string, page: Page): Promise<readonly string[] | undefined> {
-    await this.#catchUpUnlessReady()
+    await this.#lookup.catchUpUnlessReady()
     if (!(await this.#records.hasRepository(repository))) {
-      await this.#knowIf(() => this.#records.hasRepository(repository), repository)
+      await this.#lookup.settle(() => this.#records.hasRepository(repository), repository)
       if (!(await this.#records.hasRepository(repository))) return undefined
     }
-    return this.#records.tags(repository, page)
+    // A tag can be heard of before its manifest, or be left by two nodes that did not know of each
+    // other; clients that walk all tags stop at the first that does not resolve.
+    const tags: string[] = []
+    if (page.limit <= 0) return tags
+    for await (const { tag, digest } of tagsOf(this.#records, repository, page.after)) {
+      if (!this.#inventory.graph.isLinked(repository, digest)) continue
+      if (tags.push(tag) >= page.limit) break
+    }
+    return tags
   }
 
   async repositories(page: Page): Promise<readonly string[]> {
-    await this.#catchUpUnlessReady()
+    await this.#lookup.catchUpUnlessReady()
     return this.#records.repositories(page)
   }
 
-  async mount(repository: string, digest: Digest, from: string | undefined): Promise<boolean> {
+  async mount<Name extends string>(
+    repository: Name,
+    digest: Digest,
+    from: Name | undefined,
+    mayPull: (from: Name) => boolean
+  ): Promise<boolean> {
     const { graph } = this.#inventory
-    const isVisible = from === undefined ? graph.isWanted(digest) : graph.isVisible(from, digest)
+    const isVisible =
+      from === undefined
+        ? [...graph.repositoriesOf(digest)].some(name => mayPull(name as Name))
+        : graph.isVisible(from, digest)
     if (!isVisible) return false
     const sizeBytes =
       this.#blobs.stat(digest)?.sizeBytes ??
@@ -145,9 +202,12 @@ export class ReplicatedContent {
     return true
   }
 
-  async createUpload(repository: string) {
-    this.#refuseWhenFull()
-    return this.#uploads.create(repository)
+  async createUpload(
+    repository: string,
+    options: { readonly owner: string; readonly algorithm?: Algorithm }
+  ) {
+    this.#admission.requireRoom()
+    return this.#uploads.create(repository, options)
   }
 
   async upload(repository: string, id: string) {
@@ -158,8 +218,13 @@ export class ReplicatedContent {
     repository: string,
     id: string,
     body: AsyncIterable<Uint8Array>,
-    options: { readonly start?: number; readonly lengthBytes?: number }
+    options: {
+      readonly start?: number
+      readonly lengthBytes?: number
+      readonly algorithm?: Algorithm
+    }
   ) {
+    this.#admission.requireRoom(options.lengthBytes)
     await this.#uploads.append(this.#uploads.get(repository, id), body, options)
     return this.#uploads.get(repository, id)
   }
@@ -173,47 +238,8 @@ export class ReplicatedContent {
     await this.#uploads.cancel(this.#uploads.get(repository, id))
   }
 
-  #held(digest: Digest) {
-    const stat = this.#blobs.stat(digest)
-    if (stat === undefined) return undefined
-    return {
-      ...stat,
-      open: (range?: ByteRange): Promise<Readable> => this.#blobs.read(digest, range)
-    }
-  }
-
-  /** A blob that comes from a peer: it can be read while it is being stored. */
-  async #streamed(digest: Digest, signal: AbortSignal) {
-    const download = this.#downloads.start(digest)
-    try {
-      const { sizeBytes } = await aborted(download.opened, signal)
-      return {
-        sizeBytes,
-        open: async (range?: ByteRange): Promise<Readable> =>
-          this.#held(digest)?.open(range) ?? download.follow(sizeBytes, range)
-      }
-    } catch (error) {
-      const held = this.#held(digest)
-      if (held !== undefined) return held
-      if (isCode(error, 'BLOB_UNKNOWN') && !this.#cluster.mayReturn()) return undefined
-      if (isCode(error, 'BLOB_UNKNOWN') || isCode(error, 'PEER_FAILED')) {
-        throw unavailable(`${digest} should exist, but no reachable node can give it now`, error)
-      }
-      throw error
-    }
-  }
-
-  async #manifestBytes(digest: Digest, signal: AbortSignal): Promise<Buffer | undefined> {
-    if (this.#blobs.stat(digest) === undefined) {
-      const streamed = await this.#streamed(digest, signal)
-      if (streamed === undefined) return undefined
-      await aborted(this.#downloads.get(digest)?.done ?? Promise.resolve(), signal)
-    }
-    return this.#blobs.bytes(digest, MAX_MANIFEST_BYTES)
-  }
-
   async #resolve(repository: string, reference: string) {
-    await this.#catchUpUnlessReady()
+    await this.#lookup.catchUpUnlessReady()
     const find = async () => {
       if (isDigest(reference)) return this.#records.link(repository, reference)
       const tag = await this.#records.tag(repository, reference)
@@ -221,45 +247,13 @@ export class ReplicatedContent {
     }
     const known = await find()
     if (known !== undefined) return known
-    await this.#knowIf(async () => (await find()) !== undefined, reference)
+    await this.#lookup.settle(async () => (await find()) !== undefined, reference)
     return find()
   }
 
-  /**
-   * Asks the live members about a name that is not known here. Returns once it is known, or is
-   * surely unknown; throws `UNAVAILABLE` before the first catch-up, or when a member stays silent.
-   */
-  async #knowIf(isKnown: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    if (await isKnown()) return
-    const sure = await this.#cluster.catchUp(ASK_TIMEOUT_MS)
-    if (sure || (await isKnown())) return
-    throw unavailable(`${what} is not known here, and not every live member has answered yet`)
-  }
-
-  /** P2 and P4: a node that may be behind asks first, then answers with what it has. */
-  async #catchUpUnlessReady(): Promise<void> {
-    if (this.#cluster.mayBeBehind()) await this.#cluster.catchUp(ASK_TIMEOUT_MS)
-  }
-
-  async #requireReferences(repository: string, manifest: ParsedManifest): Promise<void> {
-    const needed = manifest.references.filter(({ absence }) => absence === undefined)
-    const { graph } = this.#inventory
-    const isHidden = ({ digest }: { digest: Digest }) => !graph.isVisible(repository, digest)
-    if (needed.some(isHidden)) await this.#cluster.catchUp(LOCATE_TIMEOUT_MS)
-    const unknown = needed.filter(isHidden)
-    const elsewhere = needed.filter(({ digest }) => this.#blobs.stat(digest) === undefined)
-    if (elsewhere.length > 0) {
-      const digests = elsewhere.map(({ digest }) => digest)
-      const { held } = await this.#cluster.locate(digests, LOCATE_TIMEOUT_MS)
-      unknown.push(...elsewhere.filter(each => !held.has(each.digest) && !isHidden(each)))
-    }
-    if (unknown.length === 0) return
-    const digests = unknown.map(({ digest }) => digest)
-    throw new StarlingError(
-      'MANIFEST_BLOB_UNKNOWN',
-      `the manifest names what ${repository} does not have: ${digests.slice(0, 3).join(', ')}`,
-      { detail: digests }
-    )
+  async #annotations(digest: Digest, mediaType: string, signal: AbortSignal) {
+    const bytes = await this.#source.bytes(digest, signal)
+    return bytes && parseStoredManifest(bytes, mediaType).annotations
   }
 
   async #lease(repository: string, digest: Digest, sizeBytes: number): Promise<void> {
@@ -268,33 +262,8 @@ export class ReplicatedContent {
     ])
     await this.#inventory.settled()
   }
-
-  #refuseWhenFull(): void {
-    const { state, usedBytes, limitBytes } = this.#disk.space()
-    if (state === 'ok') return
-    throw new StarlingError(
-      'DISK_FULL',
-      `the disk of this node is ${state}: ${usedBytes} bytes used, pushes stop above ${limitBytes} (--max-disk)`
-    )
-  }
 }
 
 function isDigest(reference: string): reference is Digest {
   return reference.includes(':')
-}
-
-function unavailable(message: string, cause?: unknown): StarlingError {
-  return new StarlingError('UNAVAILABLE', message, {
-    cause,
-    retryAfterSeconds: RETRY_AFTER_SECONDS
-  })
-}
-
-/** Waits for a promise no longer than the signal allows. */
-function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  const { promise: abort, reject } = Promise.withResolvers<never>()
-  const onAbort = () => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  return Promise.race([promise, abort]).finally(() => signal.removeEventListener('abort', onAbort))
 }

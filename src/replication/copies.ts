@@ -1,11 +1,11 @@
 import type { Digest } from '../digest.ts'
+import type { Beat } from '../mesh/beat.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
-import type { Records } from '../records/records.ts'
 import type { Inventory } from './inventory.ts'
+import type { Roots } from './roots.ts'
 
-/** Summaries are seconds old: so many of our own past roots are enough to place them. */
-const MAX_ROOTS = 4_096
+type CopiesInventory = Pick<Inventory, 'graph' | 'holdsAll' | 'linkedAt'>
 
 /**
  * Judges which members hold an image, from the holding summaries in their heartbeats: nobody
@@ -13,24 +13,22 @@ const MAX_ROOTS = 4_096
  * member is only believed about an image that it is known to have heard of.
  */
 export class Copies {
-  readonly #mesh: Mesh
-  readonly #records: Records
-  readonly #inventory: Inventory
-  /** Our own roots of late, and how far in our records each stood. */
-  readonly #roots = new Map<string, number>()
-  readonly #covered = new Map<string, number>()
-  readonly #unsubscribe: () => void
+  readonly #mesh: Pick<Mesh, 'peers'>
+  readonly #inventory: CopiesInventory
+  readonly #roots: Pick<Roots, 'sequenceOf'>
+  /** How far in our records each member has caught up, by the process that said so. */
+  readonly #covered = new Map<string, { readonly boot: string; readonly sequence: number }>()
+  /** The missing list of each heartbeat, made into a set once for all images. */
+  readonly #missing = new WeakMap<Beat, ReadonlySet<string>>()
 
-  constructor(options: { mesh: Mesh; records: Records; inventory: Inventory }) {
+  constructor(options: {
+    mesh: Pick<Mesh, 'peers'>
+    inventory: CopiesInventory
+    roots: Pick<Roots, 'sequenceOf'>
+  }) {
     this.#mesh = options.mesh
-    this.#records = options.records
     this.#inventory = options.inventory
-    this.#remember()
-    this.#unsubscribe = this.#records.onApplied(() => this.#remember())
-  }
-
-  close(): void {
-    this.#unsubscribe()
+    this.#roots = options.roots
   }
 
   /** Whether this node holds all of an image. */
@@ -40,37 +38,38 @@ export class Copies {
 
   /** Whether a member holds all of an image; `undefined` when its summary does not tell. */
   holdsThere(peer: PeerView, manifest: Digest): boolean | undefined {
-    const { beat } = peer
-    if (peer.hold === 'none') return false
-    if (beat === undefined || peer.state !== 'live') return undefined
-    const sequence = this.#roots.get(beat.caughtUp)
-    if (sequence !== undefined) {
-      this.#covered.set(peer.id, Math.max(sequence, this.#covered.get(peer.id) ?? 0))
-    }
-    const covered = this.#covered.get(peer.id)
-    if (covered === undefined || this.#inventory.linkedAt(manifest) > covered) return undefined
-    if (beat.missingCount === 0) return true
-    const missing = new Set(beat.missing)
-    for (const digest of this.#inventory.graph.reach(manifest)) {
-      if (missing.has(digest)) return false
-    }
-    return beat.missingCount > beat.missing.length ? undefined : true
+    return this.#holds(peer, this.#inventory.graph.reach(manifest))
   }
 
   /** How many live members, this node included, are known to hold all of an image. */
   count(manifest: Digest): number {
-    const elsewhere = this.#mesh.peers().filter(peer => this.holdsThere(peer, manifest) === true)
+    const reach = this.#inventory.graph.reach(manifest)
+    const elsewhere = this.#mesh.peers().filter(peer => this.#holds(peer, reach) === true)
     return elsewhere.length + (this.holdsHere(manifest) ? 1 : 0)
   }
 
-  #remember(): void {
-    const { hash } = this.#records.root()
-    this.#roots.delete(hash)
-    this.#roots.set(hash, this.#records.sequence())
-    if (this.#roots.size <= MAX_ROOTS) return
-    for (const oldest of this.#roots.keys()) {
-      this.#roots.delete(oldest)
-      break
-    }
+  #holds(peer: PeerView, reach: ReadonlySet<Digest>): boolean | undefined {
+    const { beat } = peer
+    if (peer.hold === 'none') return false
+    if (beat === undefined || peer.state !== 'live') return undefined
+    const covered = this.#coveredBy(beat)
+    if (covered === undefined) return undefined
+    for (const digest of reach) if (this.#inventory.linkedAt(digest) > covered) return undefined
+    if (beat.missingCount === 0) return true
+    const missing = this.#missing.get(beat) ?? new Set(beat.missing)
+    this.#missing.set(beat, missing)
+    for (const digest of reach) if (missing.has(digest)) return false
+    return beat.missingCount > beat.missing.length ? undefined : true
+  }
+
+  /** A process only ever learns more; one that started anew may have lost all that it knew. */
+  #coveredBy({ id, boot, caughtUp }: Beat): number | undefined {
+    const sequence = this.#roots.sequenceOf(caughtUp)
+    const before = this.#covered.get(id)
+    const known = before?.boot === boot ? before.sequence : undefined
+    if (sequence === undefined) return known
+    const furthest = Math.max(sequence, known ?? 0)
+    this.#covered.set(id, { boot, sequence: furthest })
+    return furthest
   }
 }

@@ -7,7 +7,7 @@ import type { Blobs } from '../store/blobs.ts'
 import type { Partial } from '../store/partial.ts'
 import type { ByteRange } from '../store/range-stream.ts'
 import { type DownloadReport, download, type Outcome, type Sink } from '../swarm/download.ts'
-import type { Fetcher } from '../swarm/fetcher.ts'
+import type { Fetcher, Holder } from '../swarm/fetcher.ts'
 import type { Holders } from '../swarm/holders.ts'
 import type { Locator } from './locator.ts'
 import type { Sightings } from './sightings.ts'
@@ -15,11 +15,9 @@ import type { Sightings } from './sightings.ts'
 export interface DownloadsOptions {
   readonly blobs: Blobs
   readonly fetcher: Fetcher
-  readonly locator: Locator
+  readonly locator: Pick<Locator, 'candidates'>
   readonly holders: Holders
   readonly sightings: Sightings
-  /** The size that the manifests give for a blob, if one does. */
-  readonly expectedSize: (digest: Digest) => number | undefined
   readonly onReceived: (bytes: number) => void
   readonly clock: Clock
   readonly log: Log
@@ -77,6 +75,8 @@ export class Download {
   #partial: Partial | undefined
   #sizeBytes: number | undefined
   #from: string[] = []
+  /** Whether somebody who may have the blob was not asked, being put aside for an earlier failure. */
+  #skipped = false
 
   constructor(digest: Digest, options: DownloadsOptions, signal: AbortSignal) {
     this.digest = digest
@@ -102,20 +102,25 @@ export class Download {
     return this.#from
   }
 
-  /** A stream of the blob that grows as it arrives; see `Partial.follow`. */
+  /**
+   * A stream of the blob that grows as it arrives; see `Partial.follow`. Throws `PEER_FAILED` when
+   * what has come so far turned out to be wrong, and as `done` does.
+   */
   async follow(sizeBytes: number, range?: ByteRange): Promise<Readable> {
     if (this.#partial === undefined) await this.done
     const { blobs } = this.#options
     if (blobs.stat(this.digest) !== undefined) return blobs.read(this.digest, range)
-    if (this.#partial === undefined) {
-      throw new StarlingError('BLOB_UNKNOWN', `${this.digest} is not on its way`)
+    try {
+      if (this.#partial !== undefined) return this.#partial.follow({ sizeBytes, ...range })
+    } catch (cause) {
+      // What came was dropped, since it was not the blob; for the reader that is no error of its own.
+      throw new StarlingError('PEER_FAILED', `${this.digest} has to be fetched anew`, { cause })
     }
-    return this.#partial.follow({ sizeBytes, ...range })
+    throw new StarlingError('BLOB_UNKNOWN', `${this.digest} is not on its way`)
   }
 
   async #run(): Promise<void> {
-    const { blobs, locator, holders, expectedSize, onReceived, clock, log } = this.#options
-    const sizeBytes = expectedSize(this.digest)
+    const { blobs, onReceived, clock, log } = this.#options
     const started = clock.monotonic()
     this.#partial = await blobs.partial(
       partialName(this.digest),
@@ -123,19 +128,13 @@ export class Download {
       this.#signal
     )
     try {
+      // The size that a manifest gives is not passed on: a client may have pushed a wrong one, and
+      // every honest holder would be put aside as a liar. The digest is what counts.
       const report = await download({
         digest: this.digest,
-        ...(sizeBytes !== undefined && { sizeBytes }),
         sink: this.#sink(),
         fetcher: this.#watched(),
-        nextHolder: excluded => {
-          // Ranks are asked in turn, so that who is likely to have the blob comes before the rest.
-          for (const equals of locator.candidates(this.digest)) {
-            const holder = holders.next(equals, excluded)
-            if (holder !== undefined) return holder
-          }
-          return undefined
-        },
+        nextHolder: excluded => this.#nextHolder(excluded),
         signal: this.#signal,
         onOutcome: outcome => this.#heed(outcome),
         onHolder: ({ name }) => this.#cameFrom(name),
@@ -150,6 +149,18 @@ export class Download {
     } finally {
       await this.#partial.close()
     }
+  }
+
+  /** Ranks are asked in turn, so that who is likely to have the blob comes before the rest. */
+  #nextHolder(excluded: ReadonlySet<string>): Holder | undefined {
+    const { locator, holders } = this.#options
+    const candidates = locator.candidates(this.digest)
+    for (const equals of candidates) {
+      const holder = holders.next(equals, excluded)
+      if (holder !== undefined) return holder
+    }
+    this.#skipped = candidates.flat().some(({ id }) => !excluded.has(id))
+    return undefined
   }
 
   #sink(): Sink {
@@ -206,9 +217,8 @@ export class Download {
   }
 
   #failure({ outcomes }: Extract<DownloadReport, { kind: 'unfinished' }>): StarlingError {
-    const code = outcomes.every(({ outcome }) => outcome === 'unknown')
-      ? 'BLOB_UNKNOWN'
-      : 'PEER_FAILED'
+    const isUnknown = !this.#skipped && outcomes.every(({ outcome }) => outcome === 'unknown')
+    const code = isUnknown ? 'BLOB_UNKNOWN' : 'PEER_FAILED'
     return new StarlingError(code, `no reachable node gave ${this.digest}`, { detail: this.digest })
   }
 }

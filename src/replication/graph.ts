@@ -8,6 +8,21 @@ export interface GraphReference {
   readonly manifestType: string | undefined
   /** A child of an index that may be left out: it counts only once it has been pushed itself. */
   readonly sparse: boolean
+  /** Its place among all that the manifest names, as links count the absent ones. */
+  readonly position: number
+}
+
+/** Positions of what was absent when a manifest was linked, and allowed to be. */
+type Absent = readonly number[]
+
+/** A manifest that refers to another one, as far as a list of referrers needs to know it. */
+export interface Referrer {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly sizeBytes: number
+  readonly artifactType: string | undefined
+  /** `'large'`: too many to keep in memory, to be read from the manifest again. */
+  readonly annotations: Readonly<Record<string, string>> | 'large' | undefined
 }
 
 /**
@@ -17,39 +32,69 @@ export interface GraphReference {
  * node has read. Pure state: it does no I/O, and digests cannot form cycles.
  */
 export class Graph {
-  readonly #links = new Map<Digest, Set<string>>()
+  readonly #links = new Map<Digest, Map<string, Absent>>()
   readonly #manifestTypes = new Map<Digest, string>()
   readonly #leases = new Map<Digest, Set<string>>()
   readonly #children = new Map<Digest, readonly GraphReference[]>()
-  readonly #parents = new Map<Digest, Set<Digest>>()
+  readonly #parents = new Map<Digest, Map<Digest, GraphReference>>()
+  readonly #referrers = new Map<Digest, Map<Digest, Referrer>>()
 
-  addLink(repository: string, manifest: Digest, mediaType: string): void {
-    add(this.#links, manifest, repository)
+  addLink(repository: string, manifest: Digest, mediaType: string, absent: Absent = []): void {
+    const links = this.#links.get(manifest) ?? new Map<string, Absent>()
+    this.#links.set(manifest, links.set(repository, absent))
     this.#manifestTypes.set(manifest, mediaType)
   }
 
   removeLink(repository: string, manifest: Digest): void {
-    remove(this.#links, manifest, repository)
+    const links = this.#links.get(manifest)
+    if (links?.delete(repository) && links.size === 0) this.#links.delete(manifest)
   }
 
   addLease(repository: string, digest: Digest): void {
-    add(this.#leases, digest, repository)
+    const leases = this.#leases.get(digest) ?? new Set<string>()
+    this.#leases.set(digest, leases.add(repository))
   }
 
   removeLease(repository: string, digest: Digest): void {
-    remove(this.#leases, digest, repository)
+    const leases = this.#leases.get(digest)
+    if (leases?.delete(repository) && leases.size === 0) this.#leases.delete(digest)
   }
 
   /** Remembers what a manifest names, once its bytes have been read. */
   addManifest(manifest: Digest, references: readonly GraphReference[]): void {
     if (this.#children.has(manifest)) return
     this.#children.set(manifest, references)
-    for (const { digest, manifestType } of references) {
-      add(this.#parents, digest, manifest)
+    for (const reference of references) {
+      const { digest, manifestType } = reference
+      const parents = this.#parents.get(digest) ?? new Map<Digest, GraphReference>()
+      this.#parents.set(digest, parents.set(manifest, reference))
       if (manifestType !== undefined && !this.#manifestTypes.has(digest)) {
         this.#manifestTypes.set(digest, manifestType)
       }
     }
+  }
+
+  /** Remembers that a manifest which has been read refers to another. */
+  addReferrer(subject: Digest, referrer: Referrer): void {
+    const referrers = this.#referrers.get(subject) ?? new Map<Digest, Referrer>()
+    this.#referrers.set(subject, referrers.set(referrer.digest, referrer))
+  }
+
+  /** The manifests of a repository that refer to another one, by digest; it need not exist itself. */
+  referrers(repository: string, subject: Digest): Referrer[] {
+    return [...(this.#referrers.get(subject)?.values() ?? [])]
+      .filter(({ digest }) => this.isLinked(repository, digest))
+      .sort((a, b) => (a.digest < b.digest ? -1 : 1))
+  }
+
+  /** Whether a manifest is in a repository. */
+  isLinked(repository: string, manifest: Digest): boolean {
+    return this.#links.get(manifest)?.has(repository) === true
+  }
+
+  /** Whether a lease binds a blob to a repository. */
+  isLeased(repository: string, digest: Digest): boolean {
+    return this.#leases.get(digest)?.has(repository) === true
   }
 
   /** Whether the manifest has been read, so that its reach is known one step further. */
@@ -59,8 +104,11 @@ export class Graph {
 
   /** What the manifest needs to be whole, one step down, as far as it has been read. */
   *needs(manifest: Digest): IterableIterator<Digest> {
-    for (const { digest, sparse } of this.#children.get(manifest) ?? []) {
-      if (!sparse || this.isRoot(digest)) yield digest
+    const links = [...(this.#links.get(manifest)?.values() ?? [])]
+    for (const { digest, sparse, position } of this.#children.get(manifest) ?? []) {
+      const mayLack =
+        sparse || (links.length > 0 && links.every(absent => absent.includes(position)))
+      if (!mayLack || this.isRoot(digest)) yield digest
     }
   }
 
@@ -84,15 +132,39 @@ export class Graph {
    * binds it there. What other repositories hold stays hidden (CVE-2024-39897).
    */
   isVisible(repository: string, digest: Digest): boolean {
-    if (this.#leases.get(digest)?.has(repository)) return true
-    return this.#someAncestor(digest, each => this.#links.get(each)?.has(repository) === true)
+    return this.isLeased(repository, digest) || this.isReached(repository, digest)
+  }
+
+  /**
+   * Whether a manifest linked in the repository is, or reaches, the blob. What was absent when it
+   * was linked does not count, or naming a digest would be enough to read it.
+   */
+  isReached(repository: string, digest: Digest): boolean {
+    if (this.isLinked(repository, digest)) return true
+    for (const [parent, { sparse, position }] of this.#parents.get(digest) ?? []) {
+      if (sparse) continue
+      const absent = this.#links.get(parent)?.get(repository)
+      if (absent !== undefined && !absent.includes(position)) return true
+    }
+    return false
+  }
+
+  /** The repositories in which the blob may be seen. */
+  repositoriesOf(digest: Digest): Set<string> {
+    const repositories = new Set(this.#leases.get(digest))
+    for (const manifest of [digest, ...(this.#parents.get(digest)?.keys() ?? [])]) {
+      for (const repository of this.#links.get(manifest)?.keys() ?? []) {
+        if (this.isReached(repository, digest)) repositories.add(repository)
+      }
+    }
+    return repositories
   }
 
   /** The size that a manifest gives for the blob, if one that names it has been read. */
   sizeBytes(digest: Digest): number | undefined {
-    for (const parent of this.#parents.get(digest) ?? []) {
-      const named = this.#children.get(parent)?.find(child => child.digest === digest)
-      if (named !== undefined) return named.sizeBytes
+    for (const { sizeBytes, sparse } of this.#parents.get(digest)?.values() ?? []) {
+      // Nobody has compared what an index says of a manifest that was not there.
+      if (!sparse) return sizeBytes
     }
     return undefined
   }
@@ -116,19 +188,8 @@ export class Graph {
     const seen = new Set<Digest>([digest])
     for (const each of seen) {
       if (test(each)) return true
-      for (const parent of this.#parents.get(each) ?? []) seen.add(parent)
+      for (const parent of this.#parents.get(each)?.keys() ?? []) seen.add(parent)
     }
     return false
   }
-}
-
-function add<K, V>(map: Map<K, Set<V>>, key: K, value: V): void {
-  const set = map.get(key)
-  if (set === undefined) map.set(key, new Set([value]))
-  else set.add(value)
-}
-
-function remove<K, V>(map: Map<K, Set<V>>, key: K, value: V): void {
-  const set = map.get(key)
-  if (set?.delete(value) && set.size === 0) map.delete(key)
 }

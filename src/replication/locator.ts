@@ -24,13 +24,17 @@ export interface Located {
 
 /** Finds out which other nodes hold a blob. */
 export class Locator {
-  readonly #mesh: Mesh
+  readonly #mesh: Pick<Mesh, 'peers' | 'request'>
   readonly #sightings: Sightings
 
-  constructor(options: { mesh: Mesh; blobs: Blobs; sightings: Sightings }) {
+  constructor(options: {
+    mesh: Pick<Mesh, 'peers' | 'request' | 'handle'>
+    blobs: Pick<Blobs, 'stat'>
+    sightings: Sightings
+  }) {
     this.#mesh = options.mesh
     this.#sightings = options.sightings
-    this.#mesh.handle(HAVE_PROTOCOL, MAX_HAVE_BYTES, async (_peer, request) =>
+    options.mesh.handle(HAVE_PROTOCOL, MAX_HAVE_BYTES, async (_peer, request) =>
       encodeSizes(decodeHave(request).map(digest => options.blobs.stat(digest)?.sizeBytes ?? -1))
     )
   }

@@ -12,7 +12,7 @@ export type Readiness =
 
 export interface ReadinessFacts {
   readonly nowMs: number
-  /** Time since the last look: a large gap means that the process slept. */
+  /** The longest time between two ticks since the last look: a large one means that we slept. */
   readonly gapMs: number
   /** Nothing is configured to be joined and no other member is known. */
   readonly nothingToJoin: boolean
@@ -22,7 +22,7 @@ export interface ReadinessFacts {
   readonly live: readonly { readonly id: string; readonly levelAtMs: number | undefined }[]
   /** Since when no member has been heard; `undefined` while some member is live or none is known. */
   readonly isolatedSinceMs: number | undefined
-  readonly missing: ReadonlySet<Digest>
+  readonly missing: ReadonlyMap<Digest, unknown>
   /** Of the goal, what no live member can give. */
   readonly unavailable: (digest: Digest) => boolean
   /** What arrived for the goal may name more: the children of a manifest, once read. */
@@ -46,7 +46,7 @@ export function stepReadiness(state: Readiness, facts: ReadinessFacts): Readines
   }
   switch (state.kind) {
     case 'seeking':
-      return isLevel(state.sinceMs, facts) ? fill(new Set(facts.missing), facts) : state
+      return isLevel(state.sinceMs, facts) ? fill(new Set(facts.missing.keys()), facts) : state
     case 'filling':
       return fill(state.goal, facts)
     case 'ready':

@@ -8,6 +8,8 @@ import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
 import type { Fetcher } from '../swarm/fetcher.ts'
 import { Holders } from '../swarm/holders.ts'
+import { Acknowledgement } from './acknowledgement.ts'
+import type { Sparse } from './admission.ts'
 import { Announcer } from './announcer.ts'
 import { Cluster } from './cluster.ts'
 import { ReplicatedContent } from './content.ts'
@@ -19,6 +21,7 @@ import { Locator } from './locator.ts'
 import { MemberRecords } from './member-records.ts'
 import { Replicator } from './replicator.ts'
 import { Report } from './report.ts'
+import { Roots } from './roots.ts'
 import { Sightings } from './sightings.ts'
 import { Synchroniser } from './synchroniser.ts'
 
@@ -30,6 +33,10 @@ export interface ReplicationOptions {
   readonly version: string
   readonly deadAfterMs: number
   readonly aloneAfterMs: number
+  readonly sparse: Sparse
+  readonly copies: number | 'all'
+  readonly ackWaitMs: number
+  readonly ackShort: 'accept' | 'reject'
   readonly blobs: Blobs
   readonly uploads: Uploads
   readonly records: Records
@@ -56,6 +63,7 @@ export class Replication {
   readonly #announcer: Announcer
   readonly #cluster: Cluster
   readonly #copies: Copies
+  readonly #roots: Roots
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
@@ -75,7 +83,6 @@ export class Replication {
     const received = metrics.bytesReceived.labels('transfer')
     this.#downloads = new Downloads({
       ...{ blobs, fetcher, locator, holders, sightings, clock, log },
-      expectedSize: digest => inventory.graph.sizeBytes(digest),
       onReceived: bytes => received.inc(bytes)
     })
     this.#replicator = new Replicator({
@@ -89,21 +96,35 @@ export class Replication {
       ...{ mesh, records, blobs, sightings, log },
       onSighted: digest => this.#replicator.poke(digest)
     })
+    this.#roots = new Roots(records)
     this.#cluster = new Cluster({
       ...{ mesh, inventory, locator, clock, log },
+      roots: this.#roots,
       synchroniser: this.#synchroniser,
-      cannotGet: digest => this.#replicator.hasFailed(digest),
+      // A node above its disk limit is no copy, and none the less ready (design, section 6).
+      cannotGet: digest => disk.space().state !== 'ok' || this.#replicator.hasFailed(digest),
       deadAfterMs: options.deadAfterMs,
       aloneAfterMs: options.aloneAfterMs
     })
-    this.#copies = new Copies({ mesh, records, inventory })
+    this.#copies = new Copies({ mesh, inventory, roots: this.#roots })
     const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
-    this.content = new ReplicatedContent({ ...shared, uploads, cluster: this.#cluster })
+    const acknowledgement = new Acknowledgement({
+      ...{ mesh, records, inventory, clock, log },
+      copies: options.copies,
+      ackWaitMs: options.ackWaitMs,
+      ackShort: options.ackShort
+    })
+    this.content = new ReplicatedContent({
+      ...{ ...shared, uploads, acknowledgement },
+      cluster: this.#cluster,
+      sparse: options.sparse
+    })
     this.report = new Report({
       ...shared,
       ...{ mesh, metrics, clock, version, name },
       cluster: this.#cluster,
-      copies: this.#copies
+      copies: this.#copies,
+      acknowledgement
     })
     mesh.on('connected', peer => {
       // A process that came anew, or came back, may give what it could not before.
@@ -133,7 +154,7 @@ export class Replication {
       disk: disk.space().state,
       hold: 'all',
       caughtUp: this.#inventory.caughtUp().root,
-      missing: [...missing.keys()].slice(0, MAX_NAMED_MISSING),
+      missing: missing.keys().take(MAX_NAMED_MISSING).toArray(),
       missingCount: missing.size,
       bytesHeld: bytes,
       blobsHeld: count
@@ -147,7 +168,7 @@ export class Replication {
     await this.#synchroniser.close()
     await this.#announcer.close()
     await this.#members?.close()
-    this.#copies.close()
+    this.#roots.close()
     await this.#inventory.close()
   }
 }

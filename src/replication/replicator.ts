@@ -1,24 +1,31 @@
 import type { Clock, Random } from '../clock.ts'
 import type { Digest } from '../digest.ts'
+import { isCode } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Download, Downloads } from './downloads.ts'
+import type { Downloads } from './downloads.ts'
+import { Fifo } from './fifo.ts'
 import type { Inventory } from './inventory.ts'
 
 /** Enough to fill a link with small blobs, few enough that large ones end one after the other. */
 const MAX_PARALLEL = 6
 const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 30_000
-/** What nobody may have been asked about yet is looked at this often. */
+/** What failed is looked at this often for whether it is due again. */
 const SWEEP_MS = 250
+/** A holder that fails so often in a row, over some seconds, cannot give the blob for now. */
+const MAX_HOPEFUL_ATTEMPTS = 4
 
+/** What could not be fetched, to be tried again. */
 interface Retry {
   readonly attempts: number
   readonly notBeforeMs: number
+  /** Every holder that could be asked has it not. */
+  readonly unknown: boolean
 }
 
 export interface ReplicatorOptions {
-  readonly inventory: Inventory
-  readonly downloads: Downloads
+  readonly inventory: Pick<Inventory, 'missing' | 'onMissing' | 'graph'>
+  readonly downloads: Pick<Downloads, 'start'>
   /** Whether the disk takes background copies now. */
   readonly hasRoom: () => boolean
   readonly onReplicated: (seconds: number) => void
@@ -30,6 +37,9 @@ export interface ReplicatorOptions {
 /** Fetches whatever should exist here and is not held: manifests first, then oldest first. */
 export class Replicator {
   readonly #options: ReplicatorOptions
+  /** Manifests go before the rest, since they name more. */
+  readonly #manifests = new Fifo<Digest>()
+  readonly #others = new Fifo<Digest>()
   readonly #retries = new Map<Digest, Retry>()
   readonly #running = new Set<Digest>()
   readonly #unsubscribe: () => void
@@ -38,24 +48,30 @@ export class Replicator {
 
   constructor(options: ReplicatorOptions) {
     this.#options = options
-    this.#unsubscribe = options.inventory.onMissing(() => this.#pump())
+    for (const digest of options.inventory.missing().keys()) this.#queue(digest)
+    this.#unsubscribe = options.inventory.onMissing(digest => {
+      this.#queue(digest)
+      this.#pump()
+    })
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => this.#pump(), SWEEP_MS).unref()
+    this.#timer ??= setInterval(() => this.#sweep(), SWEEP_MS).unref()
     this.#pump()
   }
 
   /** News that somebody holds a blob, or that somebody came: what waits is tried at once. */
   poke(digest?: Digest): void {
-    if (digest === undefined) this.#retries.clear()
-    else if (!this.#retries.delete(digest)) return
+    const again = digest === undefined ? [...this.#retries.keys()] : [digest]
+    for (const each of again) if (this.#retries.delete(each)) this.#queue(each)
     this.#pump()
   }
 
-  /** Whether a blob has been asked for everywhere, and nobody reachable has it. */
+  /** Whether nobody reachable can give the blob: all were asked, and have it not or keep failing. */
   hasFailed(digest: Digest): boolean {
-    return this.#retries.has(digest) && !this.#running.has(digest)
+    const retry = this.#retries.get(digest)
+    if (retry === undefined || this.#running.has(digest)) return false
+    return retry.unknown || retry.attempts >= MAX_HOPEFUL_ATTEMPTS
   }
 
   close(): void {
@@ -64,36 +80,38 @@ export class Replicator {
     this.#unsubscribe()
   }
 
-  #pump(): void {
-    const { inventory, clock, hasRoom } = this.#options
-    if (this.#closed || this.#running.size >= MAX_PARALLEL || !hasRoom()) return
-    const now = clock.monotonic()
-    for (const digest of this.#inOrder(inventory)) {
-      if (this.#running.size >= MAX_PARALLEL) return
-      if (this.#running.has(digest)) continue
-      if ((this.#retries.get(digest)?.notBeforeMs ?? 0) > now) continue
-      this.#running.add(digest)
-      void this.#fetch(digest)
-    }
+  #queue(digest: Digest): void {
+    const isManifest = this.#options.inventory.graph.manifestType(digest) !== undefined
+    const line = isManifest ? this.#manifests : this.#others
+    line.push(digest)
   }
 
-  *#inOrder(inventory: Inventory): IterableIterator<Digest> {
-    const { graph } = inventory
-    const missing = inventory.missing()
-    for (const digest of missing.keys()) {
-      if (graph.manifestType(digest) !== undefined) yield digest
+  #sweep(): void {
+    const now = this.#options.clock.monotonic()
+    for (const [digest, { notBeforeMs }] of this.#retries) {
+      if (notBeforeMs <= now && !this.#running.has(digest)) this.#queue(digest)
     }
-    for (const digest of missing.keys()) {
-      if (graph.manifestType(digest) === undefined) yield digest
+    this.#pump()
+  }
+
+  #pump(): void {
+    const { inventory, hasRoom } = this.#options
+    if (this.#closed || this.#timer === undefined) return
+    while (this.#running.size < MAX_PARALLEL && hasRoom()) {
+      const digest = this.#manifests.shift() ?? this.#others.shift()
+      if (digest === undefined) return
+      if (this.#running.has(digest)) continue
+      if (inventory.missing().has(digest)) void this.#fetch(digest)
+      else this.#retries.delete(digest)
     }
   }
 
   async #fetch(digest: Digest): Promise<void> {
     const { inventory, downloads, clock, onReplicated } = this.#options
     const since = inventory.missing().get(digest)?.sinceMs
+    this.#running.add(digest)
     try {
-      const download: Download = downloads.start(digest)
-      await download.done
+      await downloads.start(digest).done
       this.#retries.delete(digest)
       if (since !== undefined) onReplicated((clock.monotonic() - since) / 1000)
     } catch (error) {
@@ -113,7 +131,8 @@ export class Replicator {
     const attempts = (this.#retries.get(digest)?.attempts ?? 0) + 1
     const backOffMs = Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LAST_RETRY_MS)
     const waitMs = backOffMs * (0.5 + random())
-    this.#retries.set(digest, { attempts, notBeforeMs: clock.monotonic() + waitMs })
+    const unknown = isCode(error, 'BLOB_UNKNOWN')
+    this.#retries.set(digest, { attempts, notBeforeMs: clock.monotonic() + waitMs, unknown })
     log.debug({ digest, attempts, waitMs: Math.round(waitMs), err: error }, 'blob not fetched')
   }
 }

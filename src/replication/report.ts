@@ -5,6 +5,7 @@ import type { PeerView } from '../mesh/peer-view.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
+import type { Acknowledgement } from './acknowledgement.ts'
 import type { Cluster } from './cluster.ts'
 import type { Copies } from './copies.ts'
 import type { DiskWatch } from './disk-space.ts'
@@ -24,6 +25,7 @@ export interface ReportOptions {
   readonly downloads: Downloads
   readonly cluster: Cluster
   readonly copies: Copies
+  readonly acknowledgement: Acknowledgement
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -73,7 +75,7 @@ export class Report {
         from: each.from
       })),
       disk: disk.space(),
-      degraded: []
+      degraded: this.#degraded()
     }
   }
 
@@ -131,6 +133,21 @@ export class Report {
       if (images.length === limit) break
     }
     return images
+  }
+
+  #degraded() {
+    const { acknowledgement, copies } = this.#options
+    const wanted = acknowledgement.wantedCopies()
+    const degraded = []
+    for (const { repository, tags, digest } of acknowledgement.owed()) {
+      const count = copies.count(digest)
+      if (count >= wanted) acknowledgement.redeem(digest)
+      else {
+        const image = { repository, digest, bytes: this.#size(digest), copies: count }
+        degraded.push(...tags.map(tag => ({ ...image, tag })))
+      }
+    }
+    return degraded
   }
 
   /** Of all that the image reaches; `null` while its manifest is not held here. */

@@ -1,5 +1,7 @@
-import { Readable } from 'node:stream'
+import { Readable, type Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import { StarlingError } from '../errors.ts'
+import { sendRange } from './send-range.ts'
 
 /** Bytes from `start` up to, not including, `end`. */
 export interface ByteRange {
@@ -18,10 +20,9 @@ export interface RangeSource {
 }
 
 /**
- * Measured with curl, 1 GiB on tmpfs, two shared cores: 1.45 GiB/s and 0.71 s of CPU with chunks of
- * 512 KiB; about the same with 1 MiB, 0.8-1.0 with 64 and 128 KiB. Two recycled buffers of 1 MiB
- * reach 2.7 GiB/s and 0.37 s, but need to know when a chunk has left the process, which a Readable
- * does not learn from whoever consumes it; so each chunk is a buffer of its own.
+ * Each chunk is a buffer of its own, since a Readable is not told when its consumer has done with
+ * one; so this costs twice the processor time of {@link RangeStream.sendTo}, with chunks of any
+ * size, and is for those who have to look at the bytes.
  */
 const CHUNK_BYTES = 512 * 1024
 
@@ -41,6 +42,23 @@ export class RangeStream extends Readable {
     this.#end = range.end
   }
 
+  /**
+   * Writes all of the range instead of being read, and is destroyed after that. The writable must
+   * be done with the bytes of a write when it says so; it is not ended. Calls `onBytes` for what
+   * has left. Throws when the writable fails or closes first, or when the source breaks off.
+   */
+  async sendTo(to: Writable, onBytes: (count: number) => void): Promise<void> {
+    const sizeBytes = this.#end - this.#position
+    try {
+      await sendRange(buffer => this.#fill(buffer), sizeBytes, to, onBytes)
+    } finally {
+      // It ends before its time as far as a Readable goes; a file that fails to close is read all the same.
+      const released = finished(this).catch(() => undefined)
+      this.destroy()
+      await released
+    }
+  }
+
   override _read(): void {
     this.#next().then(
       chunk => {
@@ -58,14 +76,20 @@ export class RangeStream extends Readable {
   }
 
   async #next(): Promise<Buffer | null> {
-    if (this.#position >= this.#end) return null
+    const length = Math.min(CHUNK_BYTES, this.#end - this.#position)
+    return (await this.#fill(Buffer.allocUnsafeSlow(length))) ?? null
+  }
+
+  /** Reads what comes next, as much as there is and fits; nothing at the end of the range. */
+  async #fill(buffer: Buffer): Promise<Buffer | undefined> {
+    if (this.#position >= this.#end) return undefined
     const reach = await this.#source.reach(this.#position)
-    if (this.destroyed) return null
-    const length = Math.min(CHUNK_BYTES, this.#end - this.#position, reach - this.#position)
-    const buffer = Buffer.allocUnsafeSlow(length)
-    await this.#source.read(buffer, this.#position)
+    if (this.destroyed) throw new StarlingError('CLOSED', 'the stream was destroyed')
+    const length = Math.min(buffer.length, this.#end - this.#position, reach - this.#position)
+    const filled = buffer.subarray(0, length)
+    await this.#source.read(filled, this.#position)
     this.#position += length
-    return buffer
+    return filled
   }
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import type { Algorithm } from '../digest.ts'
 import type { Disk } from './disk.ts'
 
 /** What must be known of an upload, beside its bytes, to go on with it after a restart. */
@@ -6,6 +7,8 @@ export interface SessionFile {
   readonly version: 1
   readonly id: string
   readonly repository: string
+  readonly owner: string
+  readonly algorithm: Algorithm
 }
 
 /**
@@ -25,16 +28,19 @@ export async function writeSession(disk: Disk, path: string, session: SessionFil
 export async function readSession(path: string): Promise<SessionFile | undefined> {
   try {
     const value: unknown = JSON.parse(await readFile(path, 'utf8'))
-    return isSession(value) ? value : undefined
+    return sessionFrom(value)
   } catch {
     // Unreadable is as good as absent: the client is told that the session is unknown.
     return undefined
   }
 }
 
-function isSession(value: unknown): value is SessionFile {
-  if (typeof value !== 'object' || value === null) return false
-  if (!('version' in value && 'id' in value && 'repository' in value)) return false
-  const { version, id, repository } = value
-  return version === 1 && typeof id === 'string' && typeof repository === 'string'
+function sessionFrom(value: unknown): SessionFile | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { version, id, repository, owner, algorithm } = value as Record<string, unknown>
+  if (version !== 1 || typeof id !== 'string' || typeof repository !== 'string') return undefined
+  if (typeof owner !== 'string' || (algorithm !== 'sha256' && algorithm !== 'sha512')) {
+    return undefined
+  }
+  return { version, id, repository, owner, algorithm }
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Digest } from '../digest.ts'
+import { type Algorithm, algorithmOf, type Digest } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Blobs } from './blobs.ts'
 import type { BlobStat, Partial } from './partial.ts'
@@ -10,6 +10,8 @@ export interface Upload {
   /** A UUID. */
   readonly id: string
   readonly repository: string
+  /** Who began it, in whatever words the caller has for that; the session is nobody else's. */
+  readonly owner: string
   /** Bytes taken so far; it grows while a body is being taken. */
   readonly offset: number
 }
@@ -19,13 +21,27 @@ export interface AppendOptions {
   readonly start?: number
   /** The length that the client declared for the body. */
   readonly lengthBytes?: number
+  /** Of the digest that is to come, where it is known by now; heeded before the first byte. */
+  readonly algorithm?: Algorithm
 }
+
+/**
+ * A blob closed under another algorithm than it was hashed with as it came is read once more, at
+ * 0.3 GB/s where it is no longer in memory. Clients give up 30 s after the last byte (containerd),
+ * so there is a limit, at half that time.
+ */
+const MAX_REHASH_BYTES = 4 * 1024 * 1024 * 1024
 
 export interface UploadSessionOptions {
   readonly id: string
   readonly repository: string
+  readonly owner: string
+  /** What the bytes are hashed with as they come. */
+  readonly algorithm: Algorithm
   /** Bytes that the file has from before. */
   readonly offset: number
+  /** The most that is read again to be hashed another way; 4 GiB by default. */
+  readonly maxRehashBytes: number | undefined
   readonly blobs: Blobs
   readonly clock: Clock
 }
@@ -36,7 +52,9 @@ type State = 'idle' | 'busy' | 'ended'
 export class UploadSession implements Upload {
   readonly id: string
   readonly repository: string
+  readonly owner: string
   readonly #options: UploadSessionOptions
+  #algorithm: Algorithm
   /** Opened by the first use, so that sessions left from before cost no reading at start. */
   #partial: Partial | undefined
   #state: State = 'idle'
@@ -45,7 +63,9 @@ export class UploadSession implements Upload {
   constructor(options: UploadSessionOptions) {
     this.id = options.id
     this.repository = options.repository
+    this.owner = options.owner
     this.#options = options
+    this.#algorithm = options.algorithm
     this.#touchedAtMs = options.clock.monotonic()
   }
 
@@ -61,12 +81,14 @@ export class UploadSession implements Upload {
   /** See `Uploads.append`. */
   append(body: AsyncIterable<Uint8Array>, options: AppendOptions): Promise<number> {
     return this.#exclusively(async () => {
-      const { start, lengthBytes } = options
+      const { start, lengthBytes, algorithm } = options
       if (start !== undefined && start !== this.offset) {
         throw new StarlingError('RANGE_INVALID', `the upload goes on at byte ${this.offset}`, {
           detail: this.offset
         })
       }
+      if (this.#partial === undefined && this.offset === 0)
+        this.#algorithm = algorithm ?? this.#algorithm
       await this.#take(await this.#open(), body, lengthBytes)
       return this.offset
     })
@@ -75,6 +97,14 @@ export class UploadSession implements Upload {
   /** See `Uploads.finish`. */
   commit(digest: Digest): Promise<BlobStat> {
     return this.#exclusively(async () => {
+      const algorithm = algorithmOf(digest)
+      const { maxRehashBytes = MAX_REHASH_BYTES } = this.#options
+      if (algorithm !== this.#algorithm && this.offset > maxRehashBytes) {
+        throw new StarlingError(
+          'DIGEST_INVALID',
+          `a blob of more than ${maxRehashBytes} bytes is closed under ${algorithm} only when its upload was begun with digest-algorithm=${algorithm}`
+        )
+      }
       const partial = await this.#open()
       return partial.commit(digest)
     })
@@ -110,7 +140,10 @@ export class UploadSession implements Upload {
   }
 
   async #open(): Promise<Partial> {
-    this.#partial ??= await this.#options.blobs.partial(`${UPLOAD_PREFIX}${this.id}`, 'sha256')
+    this.#partial ??= await this.#options.blobs.partial(
+      `${UPLOAD_PREFIX}${this.id}`,
+      this.#algorithm
+    )
     // The session may have ended while the file was being read.
     if (this.#state === 'ended') {
       await this.#partial.discard()

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
-import type { Digest } from '../digest.ts'
+import type { Algorithm, Digest } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Blobs } from './blobs.ts'
@@ -19,6 +19,9 @@ const IDLE_TIMEOUT_MS = 60 * 60 * 1000
 /** Each session may hold an open file and 4 MiB of bytes on their way to the disk. */
 const MAX_SESSIONS = 256
 
+/** Of one owner, so that nobody can keep all others from pushing. */
+const MAX_SESSIONS_PER_OWNER = 128
+
 export interface UploadsOptions {
   readonly dataDir: string
   readonly blobs: Blobs
@@ -29,6 +32,17 @@ export interface UploadsOptions {
   readonly idleTimeoutMs?: number
   /** Sessions at a time; 256 by default. */
   readonly maxSessions?: number
+  /** Of them, those of one owner; 128 by default. */
+  readonly maxSessionsPerOwner?: number
+  /** The most that is read again to be hashed under an unannounced algorithm; 4 GiB by default. */
+  readonly maxRehashBytes?: number
+}
+
+export interface CreateOptions {
+  /** Who begins it; `''` by default. */
+  readonly owner?: string
+  /** Of the digest that it will be closed with, if that was announced; sha256 by default. */
+  readonly algorithm?: Algorithm
 }
 
 /**
@@ -48,7 +62,7 @@ export class Uploads {
 
   /** Finds the sessions left from before; bytes without one are removed. */
   static async open(options: UploadsOptions): Promise<Uploads> {
-    const { blobs, clock, disk = nodeDisk } = options
+    const { blobs, clock, maxRehashBytes, disk = nodeDisk } = options
     const directory = layoutOf(options.dataDir).partial
     const sessions = new Map<string, UploadSession>()
     try {
@@ -59,7 +73,10 @@ export class Uploads {
         // A session without bytes has been finished, by a process that died right after.
         const offset = await sizeOf(join(directory, dataName(session.id)))
         if (offset === undefined) continue
-        sessions.set(session.id, new UploadSession({ ...session, offset, blobs, clock }))
+        sessions.set(
+          session.id,
+          new UploadSession({ ...session, offset, maxRehashBytes, blobs, clock })
+        )
       }
       const kept = new Set([...sessions.keys()].flatMap(id => [dataName(id), sessionName(id)]))
       for (const name of names) {
@@ -82,28 +99,28 @@ export class Uploads {
   }
 
   /** Begins a session. Throws `TOOMANYREQUESTS` at the bound, `DISK_FULL` or `DISK_FAILED`. */
-  async create(repository: string): Promise<Upload> {
+  async create(repository: string, options: CreateOptions = {}): Promise<Upload> {
     this.#checkOpen()
-    const { maxSessions = MAX_SESSIONS, blobs, clock } = this.#options
-    if (this.#sessions.size + this.#creating >= maxSessions) {
-      throw new StarlingError('TOOMANYREQUESTS', `${maxSessions} uploads are under way`, {
-        retryAfterSeconds: 5
-      })
-    }
+    const { blobs, clock, maxRehashBytes } = this.#options
+    const { owner = '', algorithm = 'sha256' } = options
+    this.#checkRoom(owner)
     const id = randomUUID()
     this.#creating += 1
     try {
       const file = await this.#disk.openFile(join(this.#directory, dataName(id)))
       await file.close()
       const path = join(this.#directory, sessionName(id))
-      await writeSession(this.#disk, path, { version: 1, id, repository })
+      await writeSession(this.#disk, path, { version: 1, id, repository, owner, algorithm })
     } catch (error) {
       await this.#removeFiles(id)
       throw diskError(error, 'beginning an upload')
     } finally {
       this.#creating -= 1
     }
-    const session = new UploadSession({ id, repository, offset: 0, blobs, clock })
+    const session = new UploadSession({
+      ...{ id, repository, owner, algorithm, offset: 0 },
+      ...{ maxRehashBytes, blobs, clock }
+    })
     this.#sessions.set(id, session)
     return session
   }
@@ -175,6 +192,21 @@ export class Uploads {
   async #close(): Promise<void> {
     clearInterval(this.#timer)
     await Promise.all([...this.#sessions.values()].map(session => session.close()))
+  }
+
+  #checkRoom(owner: string): void {
+    const { maxSessions = MAX_SESSIONS, maxSessionsPerOwner = MAX_SESSIONS_PER_OWNER } =
+      this.#options
+    const own = [...this.#sessions.values()].filter(session => session.owner === owner)
+    if (
+      this.#sessions.size + this.#creating < maxSessions &&
+      own.length + this.#creating < maxSessionsPerOwner
+    ) {
+      return
+    }
+    throw new StarlingError('TOOMANYREQUESTS', 'too many uploads are under way', {
+      retryAfterSeconds: 5
+    })
   }
 
   /** By the id, since the caller may hold a session that has ended. */

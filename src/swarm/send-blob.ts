@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Digest, tryDigest } from '../digest.ts'
 import { isCode } from '../errors.ts'
@@ -8,7 +8,19 @@ import { isCode } from '../errors.ts'
 export interface BlobSource {
   stat(digest: Digest): { readonly sizeBytes: number } | undefined
   /** Bytes from `start` up to, not including, `end`. Throws `BLOB_UNKNOWN` when it is gone. */
-  read(digest: Digest, range?: { readonly start: number; readonly end: number }): Promise<Readable>
+  read(
+    digest: Digest,
+    range?: { readonly start: number; readonly end: number }
+  ): Promise<BlobStream>
+}
+
+/** The bytes of a blob, which may know a quicker way out than being read. */
+export interface BlobStream extends Readable {
+  /**
+   * Writes all that would be read, then destroys the stream; a write must be done with its bytes
+   * when it says so. Throws when either side breaks off. `onBytes` is told what has left.
+   */
+  sendTo?(to: Writable, onBytes: (count: number) => void): Promise<void>
 }
 
 /**
@@ -41,14 +53,27 @@ export async function sendBlob(options: {
   }
   const body = await openBody(source, digest, range ?? { start: 0, end: sizeBytes })
   if (body === undefined) return end(response, 404)
-  if (onSent !== undefined) body.on('data', (chunk: Buffer) => onSent(chunk.length))
   response.writeHead(head.status, head.headers)
   try {
-    await pipeline(body, response)
+    await pour(body, response, onSent)
   } catch (error) {
     // The peer may leave at any byte; only a failure of the source is worth a word.
     if (!peerLeft(request)) throw error
   }
+}
+
+async function pour(
+  body: BlobStream,
+  response: ServerResponse,
+  onSent: ((bytes: number) => void) | undefined
+): Promise<void> {
+  if (body.sendTo !== undefined) {
+    await body.sendTo(response, onSent ?? (() => {}))
+    response.end()
+    return
+  }
+  if (onSent !== undefined) body.on('data', (chunk: Buffer) => onSent(chunk.length))
+  await pipeline(body, response)
 }
 
 interface Range {
@@ -94,7 +119,7 @@ async function openBody(
   source: BlobSource,
   digest: Digest,
   range: Range
-): Promise<Readable | undefined> {
+): Promise<BlobStream | undefined> {
   try {
     return await source.read(digest, range)
   } catch (error) {

@@ -1,18 +1,21 @@
 import { Readable } from 'node:stream'
 import { algorithmOf, type Digest, digestOf } from '../../src/digest.ts'
 import { StarlingError } from '../../src/errors.ts'
-import type { ParsedManifest } from '../../src/manifest.ts'
+import { type ParsedManifest, parseStoredManifest } from '../../src/manifest.ts'
 import type {
+  Acknowledged,
   BlobContent,
   Content,
   ManifestContent,
   Page,
+  ReferrerDescriptor,
   UploadSession
 } from '../../src/registry/content.ts'
 import { isDigest, type Repository, type Tag } from '../../src/registry/names.ts'
 
 interface MemorySession {
   readonly repository: Repository
+  readonly owner: string
   chunks: Uint8Array[]
   offset: number
   writing: boolean
@@ -70,9 +73,9 @@ export class MemoryContent implements Content {
 
   async putManifest(
     repository: Repository,
-    reference: Digest | Tag,
+    tags: readonly Tag[],
     manifest: ParsedManifest
-  ): Promise<{ readonly warnings: readonly string[] }> {
+  ): Promise<Acknowledged> {
     const missing = manifest.references
       .filter(({ absence, digest }) => absence === undefined && !this.blobs.has(digest))
       .map(({ digest }) => digest)
@@ -83,8 +86,56 @@ export class MemoryContent implements Content {
     }
     const { digest, mediaType, bytes } = manifest
     this.manifests.set(`${repository}@${digest}`, { digest, mediaType, bytes })
-    if (!isDigest(reference)) this.tagged.set(`${repository}:${reference}`, digest)
+    for (const tag of tags) this.tagged.set(`${repository}:${tag}`, digest)
     return { warnings: this.warnings }
+  }
+
+  async deleteTag(repository: Repository, tag: Tag): Promise<Acknowledged | undefined> {
+    return this.tagged.delete(`${repository}:${tag}`) ? { warnings: this.warnings } : undefined
+  }
+
+  async deleteManifest(repository: Repository, digest: Digest): Promise<Acknowledged | undefined> {
+    for (const [key, target] of [...this.tagged]) {
+      if (target === digest && key.startsWith(`${repository}:`)) this.tagged.delete(key)
+    }
+    const deleted = this.manifests.delete(`${repository}@${digest}`)
+    return deleted ? { warnings: this.warnings } : undefined
+  }
+
+  async deleteBlob(repository: Repository, digest: Digest): Promise<Acknowledged | undefined> {
+    for (const { references } of this.#manifestsOf(repository)) {
+      if (references.some(each => each.digest === digest)) {
+        throw new StarlingError('UNSUPPORTED', 'a manifest needs the blob')
+      }
+    }
+    return this.blobs.delete(digest) ? { warnings: this.warnings } : undefined
+  }
+
+  async *referrers(
+    repository: Repository,
+    subject: Digest,
+    after: string | undefined
+  ): AsyncGenerator<ReferrerDescriptor> {
+    const found = this.#manifestsOf(repository)
+      .filter(manifest => manifest.subject === subject)
+      .sort((a, b) => (a.digest < b.digest ? -1 : 1))
+    for (const { digest, mediaType, bytes, artifactType, annotations } of found) {
+      if (after !== undefined && digest <= after) continue
+      yield {
+        ...{ mediaType, digest, size: bytes.length },
+        ...(artifactType !== undefined && { artifactType }),
+        ...(annotations !== undefined && { annotations })
+      }
+    }
+  }
+
+  #manifestsOf(repository: Repository): ParsedManifest[] {
+    return [...this.manifests]
+      .filter(([key]) => key.startsWith(`${repository}@`))
+      .map(([, manifest]) => ({
+        ...manifest,
+        ...parseStoredManifest(manifest.bytes, manifest.mediaType)
+      }))
   }
 
   async tags(repository: Repository, page: Page): Promise<readonly string[] | undefined> {
@@ -108,14 +159,18 @@ export class MemoryContent implements Content {
     return this.blobs.has(digest)
   }
 
-  async createUpload(repository: Repository): Promise<UploadSession> {
+  async createUpload(
+    repository: Repository,
+    { owner }: { readonly owner: string }
+  ): Promise<UploadSession> {
     const id = `session-${++this.#lastSession}`
-    this.sessions.set(id, { repository, chunks: [], offset: 0, writing: false })
-    return { id, offset: 0 }
+    this.sessions.set(id, { repository, owner, chunks: [], offset: 0, writing: false })
+    return { id, offset: 0, owner }
   }
 
   async upload(repository: Repository, id: string): Promise<UploadSession> {
-    return { id, offset: this.#session(repository, id).offset }
+    const { offset, owner } = this.#session(repository, id)
+    return { id, offset, owner }
   }
 
   async appendUpload(
@@ -135,7 +190,7 @@ export class MemoryContent implements Content {
     } finally {
       session.writing = false
     }
-    return { id, offset: session.offset }
+    return { id, offset: session.offset, owner: session.owner }
   }
 
   async finishUpload(repository: Repository, id: string, digest: Digest): Promise<void> {

@@ -14,6 +14,8 @@ test('the endpoints of the specification are told apart', () => {
   assert.deepEqual(parsePath('/v2/a/blobs/uploads/x'), { kind: 'upload', name: 'a', last: 'x' })
   assert.deepEqual(parsePath('/v2/a/blobs/sha256:0'), { kind: 'blob', name: 'a', last: 'sha256:0' })
   assert.deepEqual(parsePath('/v2/a/manifests/v1'), { kind: 'manifest', name: 'a', last: 'v1' })
+  assert.deepEqual(parsePath('/v2/_oci/ext/discover'), { kind: 'discover' })
+  assert.deepEqual(parsePath('/v2/a/_oci/ext/discover'), { kind: 'discoverIn', name: 'a' })
   assert.deepEqual(parsePath('/v2/a/referrers/d'), { kind: 'referrers', name: 'a', last: 'd' })
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Algorithm, digestOf } from '../../src/digest.ts'
 import { StarlingError } from '../../src/errors.ts'
+import { OPEN_ACCESS } from '../../src/registry/access.ts'
 import {
   assertError,
   descriptor,
@@ -227,7 +228,10 @@ test('a manifest whose blobs are not here is refused, and says which', async t =
   content.blobs.delete(digestOf(Buffer.from('layer of x')))
   const response = await fetch(`${url}/v2/a/manifests/v1`, { method: 'PUT', body: bytes })
   const { errors } = JSON.parse(await response.clone().text())
-  assert.deepEqual(errors[0].detail, [digestOf(Buffer.from('layer of x'))])
+  assert.deepEqual(
+    errors.map(({ detail }: { detail: string }) => detail),
+    [digestOf(Buffer.from('layer of x'))]
+  )
   await assertError(response, 400, 'MANIFEST_BLOB_UNKNOWN')
 })
 
@@ -238,7 +242,7 @@ test('an index may be sparse, and a subject may come later', async t => {
   const body = Buffer.from(JSON.stringify(index))
   const response = await fetch(`${url}/v2/a/manifests/v1`, { method: 'PUT', body })
   assert.equal(response.status, 201)
-  assert.equal(response.headers.get('oci-subject'), null)
+  assert.equal(response.headers.get('oci-subject'), absent['digest'])
 })
 
 test('more manifests at once than there is memory for are told to come again', async t => {
@@ -270,4 +274,57 @@ test('a manifest of 4 MiB is accepted and a longer one is 413', async t => {
   await assertError(await push(padded(limit + 1)), 413, 'SIZE_INVALID')
   const stream = new Blob([padded(limit + 1)]).stream()
   await assertError(await push(stream, { duplex: 'half' }), 413, 'SIZE_INVALID')
+})
+
+test('a push by digest sets the tags given with it, and says which', async t => {
+  const { url, content } = await openRegistry(t)
+  const body = putImage(content, 'x')
+  const digest = digestOf(body, 'sha512')
+  const put = (reference: string, query: string) =>
+    fetch(`${url}/v2/a/manifests/${reference}?${query}`, { method: 'PUT', body })
+  const response = await put(digest, 'tag=v1&tag=v2&tag=v1')
+  assert.equal(response.status, 201)
+  assert.equal(response.headers.get('oci-tag'), 'v1, v2')
+  for (const tag of ['v1', 'v2']) {
+    const head = await fetch(`${url}/v2/a/manifests/${tag}`, { method: 'HEAD' })
+    assert.equal(head.headers.get('docker-content-digest'), digest)
+  }
+  await assertError(await put(digest, 'tag=v1&tag=.no'), 400, 'TAG_INVALID')
+  await assertError(await put('v3', 'tag=v4'), 400, 'TAG_INVALID')
+  const many = Array.from({ length: 101 }, (_, i) => `tag=t${i}`).join('&')
+  await assertError(await put(digest, many), 414, 'TAG_INVALID')
+})
+
+test('an upload is of who began it and of nobody else', async t => {
+  let user = 'ann'
+  const registry = await openRegistry(t, { access: { ...OPEN_ACCESS, principal: () => user } })
+  const location = await start(registry)
+  user = 'bob'
+  await assertError(await patch(location, BYTES), 404, 'BLOB_UPLOAD_UNKNOWN')
+  await assertError(await put(location, DIGEST, BYTES), 404, 'BLOB_UPLOAD_UNKNOWN')
+  for (const method of ['GET', 'DELETE']) {
+    await assertError(await fetch(location, { method }), 404, 'BLOB_UPLOAD_UNKNOWN')
+  }
+  user = 'ann'
+  assertCreated(await put(location, DIGEST, BYTES))
+})
+
+test('CVE-2024-39897: a blob is not mounted from where its client may not pull', async t => {
+  const access = { ...OPEN_ACCESS, mayPull: (_: unknown, name: string) => name !== 'secret' }
+  const registry = await openRegistry(t, { access })
+  registry.content.blobs.set(DIGEST, BYTES)
+  const mount = (from: string) =>
+    fetch(`${registry.url}/v2/a/b/blobs/uploads/?mount=${DIGEST}&from=${from}`, { method: 'POST' })
+  assert.equal((await mount('secret')).status, 202)
+  assert.equal((await mount('open')).status, 201)
+})
+
+test('a push that there is no room for is refused for good, with the reason', async t => {
+  const { url, content } = await openRegistry(t)
+  content.createUpload = async () => {
+    throw new StarlingError('DISK_FULL', 'the disk of this node is full')
+  }
+  const response = await fetch(`${url}/v2/a/blobs/uploads/`, { method: 'POST' })
+  assert.match(await response.clone().text(), /disk of this node is full/)
+  await assertError(response, 413, 'DENIED')
 })

@@ -204,6 +204,57 @@ test('a disk that is full or fails ends the session and gives its space back', a
   }
 })
 
+test('a blob may be closed under sha512, announced or not', async t => {
+  const { uploads, blobs } = await open(t)
+  const long = digestOf(bytes, 'sha512')
+  for (const options of [{}, { algorithm: 'sha512' as const }]) {
+    const upload = await uploads.create('some/repository', options)
+    await uploads.append(upload, body(bytes))
+    await uploads.finish(upload, long)
+    assert.deepEqual(await readAll(await blobs.read(long)), bytes)
+    await blobs.remove(long)
+  }
+})
+
+test('a large blob is closed under another algorithm only when that was said before', async t => {
+  const limited = { maxRehashBytes: bytes.length - 1 }
+  const { dataDir, blobs, uploads } = await open(t, limited)
+  const long = digestOf(bytes, 'sha512')
+  const unannounced = await uploads.create('some/repository')
+  await uploads.append(unannounced, body(bytes))
+  await assert.rejects(uploads.finish(unannounced, long), error => {
+    assert.match(String(error), /digest-algorithm=sha512/)
+    return isCode(error, 'DIGEST_INVALID')
+  })
+  const late = await uploads.create('some/repository')
+  await uploads.append(late, body(bytes), { algorithm: 'sha512' })
+  await uploads.finish(late, long)
+  await blobs.remove(long)
+
+  const announced = await uploads.create('some/repository', { algorithm: 'sha512' })
+  await uploads.append(announced, body(bytes.subarray(0, MIB)))
+  await uploads.close()
+  await blobs.close()
+  const next = await open(t, { ...limited, dataDir })
+  const resumed = next.uploads.get('some/repository', announced.id)
+  await next.uploads.append(resumed, body(bytes.subarray(MIB)), { start: MIB })
+  await next.uploads.finish(resumed, long)
+  assert.notEqual(next.blobs.stat(long), undefined)
+})
+
+test('a session keeps its owner, of whom there may be only so many sessions', async t => {
+  const { dataDir, blobs, uploads } = await open(t, { maxSessionsPerOwner: 2 })
+  const mine = await uploads.create('some/repository', { owner: 'ann' })
+  await uploads.create('some/repository', { owner: 'ann' })
+  const tooMany = uploads.create('some/repository', { owner: 'ann' })
+  await assert.rejects(tooMany, error => isCode(error, 'TOOMANYREQUESTS'))
+  await uploads.create('some/repository', { owner: 'bob' })
+  await uploads.close()
+  await blobs.close()
+  const next = await open(t, { dataDir })
+  assert.equal(next.uploads.get('some/repository', mine.id).owner, 'ann')
+})
+
 interface Opened {
   readonly dataDir: string
   readonly blobs: Blobs
@@ -217,6 +268,8 @@ interface Settings {
   readonly clock?: Clock
   readonly idleTimeoutMs?: number
   readonly maxSessions?: number
+  readonly maxSessionsPerOwner?: number
+  readonly maxRehashBytes?: number
 }
 
 const STOPPED: Clock = { now: () => 0, monotonic: () => 0 }

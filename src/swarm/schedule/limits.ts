@@ -1,0 +1,42 @@
+const MiB = 1024 * 1024
+
+/** What bounds a scheduler. The defaults were chosen in the simulator; a node may lower them. */
+export interface Limits {
+  /** Pieces asked of one neighbour at once, over all blobs: at the start, and at most. */
+  readonly startWindow: number
+  readonly maxWindow: number
+  /** Pieces and bytes asked for at once for one blob, and bytes for the whole node. */
+  readonly blobPieces: number
+  readonly blobBytes: number
+  readonly nodeBytes: number
+  /** Blobs fetched at once: the oldest finish first, instead of all crawling. */
+  readonly activeBlobs: number
+  /** Pieces on their way to neighbours at once; one to a slow neighbour counts for less. */
+  readonly uploadWeight: number
+  readonly uploadStreams: number
+  /** Requests that wait for a turn; whoever asks beyond it is told to come back. */
+  readonly uploadQueue: number
+  /** Pieces offered to one neighbour and not yet seen there. */
+  readonly offerWindow: number
+  /** When waiting announcements are sent: this old, or this many. */
+  readonly announceMs: number
+  readonly announcePieces: number
+  /** How often deadlines are looked at. */
+  readonly tickMs: number
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  startWindow: 2,
+  maxWindow: 4,
+  blobPieces: 10,
+  blobBytes: 80 * MiB,
+  nodeBytes: 128 * MiB,
+  activeBlobs: 6,
+  uploadWeight: 12,
+  uploadStreams: 16,
+  uploadQueue: 64,
+  offerWindow: 2,
+  announceMs: 10,
+  announcePieces: 32,
+  tickMs: 100
+}

@@ -1,0 +1,141 @@
+import { Bits } from './bits.ts'
+import type { BlobStart, Urgency } from './messages.ts'
+import type { Peer } from './peer.ts'
+
+/** A request for a piece that has not been answered in full. */
+export interface Request {
+  readonly peer: Peer
+  readonly askedMs: number
+  deadlineMs: number
+  /** When its first byte came. */
+  startedMs: number | undefined
+}
+
+/** What a neighbour and this node know of each other about one blob. */
+export interface Link {
+  readonly peer: Peer
+  readonly have: Bits
+  /** Pieces it offered to us, oldest first. */
+  readonly offers: number[]
+  /** Pieces to announce to it. */
+  readonly news: number[]
+  /** Pieces we offered to it that have not left. */
+  offering: number
+}
+
+/** A piece offered to one neighbour. */
+export interface Offer {
+  readonly link: Link
+  readonly untilMs: number
+  /** Whether it has left for that neighbour. */
+  sent: boolean
+}
+
+/** The part that this node plays in spreading one blob. */
+export interface Swarm {
+  readonly blob: string
+  /** Whether its pieces come from neighbours, or from a push to this node. */
+  readonly role: 'fetch' | 'ingest'
+  readonly sizeBytes: number
+  readonly pieceBytes: number
+  readonly held: Bits
+  /** Held but not announced: while it is the only source, a piece goes to one neighbour first. */
+  readonly hidden: Bits
+  /** How many neighbours have each piece. */
+  readonly copies: Uint8Array
+  /** Pieces asked for; each is a key of `requests`. */
+  readonly asked: Bits
+  readonly requests: Map<number, Request[]>
+  readonly links: Map<string, Link>
+  readonly offered: Map<number, Offer>
+  urgency: Urgency
+  readonly order: number
+  /** First piece that a client still waits for. */
+  cursor: number
+  /** The oldest announcement that waits was put there at this moment. */
+  newsSinceMs: number | undefined
+}
+
+/** A blob to fetch; what is here already is announced like anything else. */
+export function fetchSwarm(start: BlobStart, urgency: Urgency, order: number): Swarm {
+  return newSwarm('fetch', start, new Bits(start.pieceCount), urgency, order)
+}
+
+/** A blob that comes here, or came, by a push: this node may be the only one that has it. */
+export function ingestSwarm(start: BlobStart): Swarm {
+  return newSwarm('ingest', start, start.held.copy(), 'background', 0)
+}
+
+function newSwarm(
+  role: Swarm['role'],
+  start: BlobStart,
+  hidden: Bits,
+  urgency: Urgency,
+  order: number
+): Swarm {
+  const { blob, sizeBytes, pieceBytes, pieceCount } = start
+  return {
+    blob,
+    role,
+    sizeBytes,
+    pieceBytes,
+    held: start.held.copy(),
+    hidden,
+    copies: new Uint8Array(pieceCount),
+    asked: new Bits(pieceCount),
+    requests: new Map(),
+    links: new Map(),
+    offered: new Map(),
+    urgency,
+    order,
+    cursor: 0,
+    newsSinceMs: undefined
+  }
+}
+
+/** The link to a neighbour, made when it is not there yet. */
+export function linkTo(swarm: Swarm, peer: Peer): Link {
+  const known = swarm.links.get(peer.id)
+  if (known !== undefined) return known
+  const have = new Bits(swarm.held.length)
+  const link: Link = { peer, have, offers: [], news: [], offering: 0 }
+  swarm.links.set(peer.id, link)
+  return link
+}
+
+/** Notes that a neighbour has a piece; whether that is new. */
+export function noteHave(swarm: Swarm, link: Link, piece: number): boolean {
+  if (!link.have.add(piece)) return false
+  swarm.copies[piece] = (swarm.copies[piece] ?? 0) + 1
+  const offer = swarm.offered.get(piece)
+  if (offer?.link === link) endOffer(swarm, piece, offer)
+  return true
+}
+
+/** Forgets all that a neighbour has, and what was offered to it. */
+export function unlink(swarm: Swarm, link: Link): void {
+  for (const piece of link.have) swarm.copies[piece] = (swarm.copies[piece] ?? 1) - 1
+  for (const [piece, offer] of swarm.offered) {
+    if (offer.link === link) endOffer(swarm, piece, offer)
+  }
+  swarm.links.delete(link.peer.id)
+}
+
+export function endOffer(swarm: Swarm, piece: number, { link, sent }: Offer): void {
+  swarm.offered.delete(piece)
+  if (!sent) link.offering--
+}
+
+/** Takes one request away; the piece can be asked for again when it was the only one. */
+export function endRequest(swarm: Swarm, piece: number, peer: Peer): Request | undefined {
+  const requests = swarm.requests.get(piece)
+  const at = requests?.findIndex(request => request.peer === peer) ?? -1
+  if (requests === undefined || at < 0) return undefined
+  const [request] = requests.splice(at, 1)
+  peer.asked--
+  if (requests.length === 0) {
+    swarm.requests.delete(piece)
+    swarm.asked.delete(piece)
+  }
+  return request
+}

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Graph } from '../../src/replication/graph.ts'
+import { INDEX_TYPE, MANIFEST_TYPE, named, reference } from './fixtures.ts'
+
+const index = named('index')
+const image = named('image')
+const other = named('other image')
+const layer = named('layer')
+const shared = named('shared layer')
+
+/**
+ * An index of one image with a layer, both pushed, and another image that shares a layer with it.
+ */
+function twoImages(): Graph {
+  const graph = new Graph()
+  graph.addLink('a/app', image, MANIFEST_TYPE)
+  graph.addLink('a/app', index, INDEX_TYPE)
+  graph.addManifest(index, [reference(image, { manifestType: MANIFEST_TYPE })])
+  graph.addManifest(image, [reference(layer, { sizeBytes: 7 }), reference(shared)])
+  graph.addLink('b/app', other, MANIFEST_TYPE)
+  graph.addManifest(other, [reference(shared)])
+  return graph
+}
+
+test('a manifest reaches all that it names, through the manifests that an index names', () => {
+  assert.deepEqual(twoImages().reach(index), new Set([index, image, layer, shared]))
+})
+
+test('a blob is seen only where a manifest reaches it', () => {
+  const graph = twoImages()
+  assert.equal(graph.isVisible('a/app', layer), true)
+  assert.equal(graph.isVisible('b/app', layer), false)
+  assert.equal(graph.isVisible('a/app', shared), true)
+  assert.equal(graph.isVisible('b/app', shared), true)
+  assert.equal(graph.isVisible('a/app', other), false)
+  assert.equal(graph.isVisible('c/app', shared), false)
+})
+
+test('a lease shows a blob in its repository only, as long as it lasts', () => {
+  const graph = new Graph()
+  graph.addLease('a', layer)
+  assert.equal(graph.isVisible('a', layer), true)
+  assert.equal(graph.isVisible('b', layer), false)
+  assert.equal(graph.isWanted(layer), true)
+  graph.removeLease('a', layer)
+  assert.equal(graph.isVisible('a', layer), false)
+  assert.equal(graph.isWanted(layer), false)
+})
+
+test('what one link less leaves without a way to it is not wanted any more', () => {
+  const graph = twoImages()
+  graph.removeLink('a/app', image)
+  assert.equal(graph.isWanted(layer), true)
+  graph.removeLink('a/app', index)
+  assert.equal(graph.isWanted(layer), false)
+  assert.equal(graph.isWanted(shared), true)
+  graph.removeLink('b/app', other)
+  assert.equal(graph.isWanted(shared), false)
+  graph.removeLink('b/app', other)
+})
+
+test('a manifest linked in two repositories stays wanted until both let it go', () => {
+  const graph = new Graph()
+  graph.addLink('a', image, MANIFEST_TYPE)
+  graph.addLink('b', image, MANIFEST_TYPE)
+  graph.removeLink('a', image)
+  assert.equal(graph.isWanted(image), true)
+  assert.equal(graph.isVisible('a', image), false)
+})
+
+test('a child that an index may lack counts once it has been pushed itself', () => {
+  const graph = new Graph()
+  graph.addLink('a', index, INDEX_TYPE)
+  graph.addManifest(index, [reference(image, { manifestType: MANIFEST_TYPE, sparse: true })])
+  assert.deepEqual(graph.reach(index), new Set([index]))
+  graph.addLink('a', image, MANIFEST_TYPE)
+  assert.deepEqual(graph.reach(index), new Set([index, image]))
+})
+
+test('the type of a manifest is known before it is here, from the index that names it', () => {
+  const graph = twoImages()
+  assert.equal(graph.manifestType(image), MANIFEST_TYPE)
+  assert.equal(graph.manifestType(layer), undefined)
+  assert.equal(graph.sizeBytes(layer), 7)
+})
+
+test('roots are told once each', () => {
+  const graph = twoImages()
+  graph.addLease('a/app', layer)
+  graph.addLease('a/app', index)
+  assert.deepEqual([...graph.roots()].sort(), [image, index, other, layer].sort())
+})

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Digest } from '../../src/digest.ts'
+import {
+  explainReadiness,
+  type Readiness,
+  type ReadinessFacts,
+  startReadiness,
+  stepReadiness
+} from '../../src/replication/readiness.ts'
+import { named } from './fixtures.ts'
+
+const READY: Readiness = { kind: 'ready' }
+const [A, B, C] = [named('a'), named('b'), named('c')] as const
+
+function facts(some: Partial<ReadinessFacts> = {}): ReadinessFacts {
+  return {
+    nowMs: 100_000,
+    gapMs: 200,
+    nothingToJoin: false,
+    discoveredAlone: false,
+    live: [],
+    isolatedSinceMs: undefined,
+    missing: new Map(),
+    unavailable: () => false,
+    missingBelow: () => [],
+    deadAfterMs: 6_000,
+    aloneAfterMs: 60_000,
+    ...some
+  }
+}
+
+function missing(...digests: readonly Digest[]): ReadonlyMap<Digest, unknown> {
+  return new Map(digests.map(digest => [digest, {}]))
+}
+
+test('a node with nothing to join is ready at once', () => {
+  assert.deepEqual(stepReadiness(startReadiness(100_000), facts({ nothingToJoin: true })), READY)
+})
+
+test('a node that discovery told to be alone is ready at once', () => {
+  assert.deepEqual(stepReadiness(startReadiness(100_000), facts({ discoveredAlone: true })), READY)
+})
+
+test('a node that reaches nobody is ready only after alone-after, and says how long that takes', () => {
+  const state = startReadiness(100_000)
+  const early = facts({ nowMs: 159_000 })
+  assert.deepEqual(stepReadiness(state, early), state)
+  assert.match(explainReadiness(state, early), /alone after 1 s more/)
+  assert.deepEqual(stepReadiness(state, facts({ nowMs: 160_000 })), READY)
+})
+
+test('the records have to be level with every live member, since the node began to seek', () => {
+  const state = startReadiness(90_000)
+  for (const levelAtMs of [undefined, 89_999]) {
+    const live = [
+      { id: 'a', levelAtMs: 95_000 },
+      { id: 'b', levelAtMs }
+    ]
+    // Being alone for long does not count while somebody is live.
+    const behind = facts({ live, aloneAfterMs: 0 })
+    assert.deepEqual(stepReadiness(state, behind), state)
+    assert.match(explainReadiness(state, behind), /level with 1 of 2 live members/)
+  }
+  const live = [{ id: 'a', levelAtMs: 90_000 }]
+  assert.deepEqual(stepReadiness(state, facts({ live })), READY)
+})
+
+test('what was called for when the records were level has to be held; later pushes do not count', () => {
+  const live = [{ id: 'a', levelAtMs: 99_000 }]
+  const filling = stepReadiness(startReadiness(90_000), facts({ live, missing: missing(A, B) }))
+  assert.deepEqual(filling, { kind: 'filling', goal: new Set([A, B]) })
+  assert.match(explainReadiness(filling, facts()), /waiting for 2 of the blobs/)
+  const later = stepReadiness(filling, facts({ live, missing: missing(B, C) }))
+  assert.deepEqual(later, { kind: 'filling', goal: new Set([B]) })
+  assert.deepEqual(stepReadiness(later, facts({ live, missing: missing(C) })), READY)
+})
+
+test('what a manifest of the goal turns out to name belongs to the goal', () => {
+  const filling: Readiness = { kind: 'filling', goal: new Set([A]) }
+  const arrived = facts({
+    missing: missing(B),
+    missingBelow: digest => (digest === A ? [B] : [])
+  })
+  assert.deepEqual(stepReadiness(filling, arrived), { kind: 'filling', goal: new Set([B]) })
+})
+
+test('what no live member can give is not waited for', () => {
+  const filling: Readiness = { kind: 'filling', goal: new Set([A, B]) }
+  const stuck = facts({ missing: missing(A, B), unavailable: digest => digest === A })
+  assert.deepEqual(stepReadiness(filling, stuck), { kind: 'filling', goal: new Set([B]) })
+})
+
+test('a ready node stays ready whatever is pushed', () => {
+  const live = [{ id: 'a', levelAtMs: undefined }]
+  assert.deepEqual(stepReadiness(READY, facts({ live, missing: missing(A, B) })), READY)
+})
+
+test('a pause longer than dead-after has every member asked again', () => {
+  assert.deepEqual(stepReadiness(READY, facts({ gapMs: 6_000 })), READY)
+  const seeking = stepReadiness(READY, facts({ gapMs: 6_001 }))
+  assert.deepEqual(seeking, { kind: 'seeking', sinceMs: 100_000 })
+  const live = [{ id: 'a', levelAtMs: 99_999 }]
+  assert.deepEqual(stepReadiness(seeking, facts({ live })), seeking)
+})
+
+test('isolation longer than dead-after unsets readiness, and alone-after sets it again', () => {
+  const at = (ms: number) => facts({ nowMs: ms, isolatedSinceMs: 100_000 })
+  assert.deepEqual(stepReadiness(READY, at(106_000)), READY)
+  const isolated = stepReadiness(READY, at(106_001))
+  assert.deepEqual(isolated, { kind: 'seeking', sinceMs: 100_000 })
+  assert.deepEqual(stepReadiness(isolated, at(159_999)), isolated)
+  assert.deepEqual(stepReadiness(isolated, at(160_000)), READY)
+  assert.deepEqual(stepReadiness(READY, at(400_000)), READY)
+})
