@@ -1,6 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { isCode } from '../src/errors.ts'
+import { benchManifests } from './manifests.ts'
 import { parseSize } from './measure.ts'
+import { benchPull } from './pull.ts'
+import { benchPush } from './push.ts'
 import { replicate } from './replicate.ts'
 import { print } from './report.ts'
 
@@ -29,6 +32,36 @@ program
   .option('--data <dir>', 'where the nodes keep their data, instead of tmpfs')
   .option('--json <file>', 'write one JSON object to a file, - for standard output')
   .action(async options => print(await replicate(options), options.json))
+
+program
+  .command('pull')
+  .description('How fast does a client get a large blob that is in memory?')
+  .option('--size <size>', 'size of the blob, as 64MiB', size, size('1GiB'))
+  .option('--against <names>', 'docker-registry, nginx', list, list('docker-registry,nginx'))
+  .option('--runs <count>', 'how often; figures are medians', count, 5)
+  .option('--data <dir>', 'where the servers keep their data, instead of tmpfs')
+  .option('--json <file>', 'write one JSON object to a file, - for standard output')
+  .action(async options => print(await benchPull(options), options.json))
+
+program
+  .command('push')
+  .description('How soon is a large blob stored, durably and verified?')
+  .option('--size <size>', 'size of the blob, as 64MiB', size, size('1GiB'))
+  .option('--against <names>', 'docker-registry, nginx', list, list('docker-registry,nginx'))
+  .option('--runs <count>', 'how often; figures are medians', count, 3)
+  .option('--data <dir>', 'where the servers keep their data, instead of tmpfs')
+  .option('--json <file>', 'write one JSON object to a file, - for standard output')
+  .action(async options => print(await benchPush(options), options.json))
+
+program
+  .command('manifests')
+  .description('How many manifests does a server give in a second?')
+  .addOption(new Option('--by <what>', 'asked for by').choices(['tag', 'digest']).default('tag'))
+  .option('--against <names>', 'docker-registry', list, list('docker-registry'))
+  .option('--runs <count>', 'how often; figures are medians', count, 3)
+  .option('--data <dir>', 'where the servers keep their data, instead of tmpfs')
+  .option('--json <file>', 'write one JSON object to a file, - for standard output')
+  .action(async options => print(await benchManifests(options), options.json))
 
 try {
   await program.parseAsync()
