@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './young-generation.ts'
 import { Command, CommanderError } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'

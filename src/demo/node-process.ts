@@ -5,15 +5,8 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import packageJson from '../../package.json' with { type: 'json' }
 import { systemClock } from '../clock.ts'
 import { StarlingError } from '../errors.ts'
-
-/**
- * What `npm run starling` gives to Node: garbage of the stream is collected early, which keeps a
- * node some 40 MB smaller while blobs pass through (`bench replicate`, peak memory).
- */
-export const NODE_FLAGS = packageJson.scripts.starling.split(' ').slice(1, -1)
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url))
 /** A node opens its ports within a second or two, even on a busy machine. */
@@ -76,7 +69,7 @@ export class NodeProcess {
     const args = ['--data', dataDir, '--name', name, '--secret-file', secretFile]
     const child = spawn(
       process.execPath,
-      [...NODE_FLAGS, MAIN, 'serve', ...args, ...ports, ...joining, ...flags],
+      [MAIN, 'serve', ...args, ...ports, ...joining, ...flags],
       {
         stdio: ['ignore', 'ignore', 'pipe']
       }

@@ -1,7 +1,6 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StatusDocument } from '../../src/admin/status.ts'
-import { NODE_FLAGS } from '../../src/demo/node-process.ts'
 import { Child } from './child.ts'
 import { sampleOf } from './prometheus.ts'
 import { Fatal, until } from './until.ts'
@@ -47,12 +46,7 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const file = join(options.dataDir, 'listening.json')
     await rm(file, { force: true })
-    const child = await Child.spawn(process.execPath, [
-      ...NODE_FLAGS,
-      MAIN,
-      'serve',
-      ...flagsOf(options)
-    ])
+    const child = await Child.spawn(process.execPath, [MAIN, 'serve', ...flagsOf(options)])
     const addresses = await until(
       async () => {
         if (child.ended !== undefined) {
