@@ -153,8 +153,10 @@ export class Cluster {
 
   /** Equal roots cause no exchange; after a pause each neighbour has to be asked all the same. */
   #levelSince(sinceMs: number): void {
+    const { mesh, synchroniser } = this.#options
     for (const { id, levelAtMs } of this.#facts.live) {
-      if (levelAtMs === undefined || levelAtMs < sinceMs) void this.#options.synchroniser.level(id)
+      if (levelAtMs !== undefined && levelAtMs >= sinceMs) continue
+      if (mesh.peer(id)?.connected) void synchroniser.level(id)
     }
   }
 

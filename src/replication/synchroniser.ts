@@ -13,6 +13,8 @@ const RECONCILE_TIMEOUT_MS = 60_000
 /** Frames of one exchange: a batch of records (1 MiB) and its wrapping. */
 const MAX_FRAME_BYTES = 4 * 1024 * 1024
 
+type SynchroniserMesh = Pick<Mesh, 'peers' | 'request' | 'handle' | 'publish' | 'on'>
+
 /** Whom a question went to, and who did not answer in time. */
 export interface Asked {
   readonly answered: readonly string[]
@@ -25,7 +27,7 @@ export interface Asked {
  * reconciliation the guarantee.
  */
 export class Synchroniser {
-  readonly #mesh: Mesh
+  readonly #mesh: SynchroniserMesh
   readonly #records: Records
   readonly #random: Random
   readonly #clock: Clock
@@ -38,7 +40,13 @@ export class Synchroniser {
   readonly #unsubscribe: () => void
   #loop: Promise<void> | undefined
 
-  constructor(options: { mesh: Mesh; records: Records; random: Random; clock: Clock; log: Log }) {
+  constructor(options: {
+    mesh: SynchroniserMesh
+    records: Records
+    random: Random
+    clock: Clock
+    log: Log
+  }) {
     this.#mesh = options.mesh
     this.#records = options.records
     this.#random = options.random

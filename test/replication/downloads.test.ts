@@ -14,6 +14,7 @@ import { Holders } from '../../src/swarm/holders.ts'
 import { HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
 import {
   asker,
+  type Blob,
   makeBlob,
   memorySource,
   rightHead,
