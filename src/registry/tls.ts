@@ -1,6 +1,12 @@
 import { constants, X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls'
+import {
+  createSecureContext,
+  createServer,
+  type Server,
+  type TLSSocket,
+  type TlsOptions
+} from 'node:tls'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { readSmallFile, watchFiles } from './auth/file-watch.ts'
@@ -13,7 +19,7 @@ export interface TlsFiles {
   readonly clientCa?: string | undefined
 }
 
-/** Longer than a handshake over a bad link, short enough that half-open ones do not pile up. */
+/** Longer than a handshake over a bad link; closing waits no longer than that for one under way. */
 const HANDSHAKE_TIMEOUT_MS = 10_000
 
 /** TLS for a port that speaks HTTP too: it never listens, and is handed connections. */
@@ -71,7 +77,11 @@ export class Tls {
       socket.destroy()
     })
     this.#servers.push(server)
-    return socket => server.emit('connection', socket)
+    return socket => {
+      // As with any HTTPS server. Else a client that goes in the middle of a handshake would stay.
+      socket.allowHalfOpen = false
+      server.emit('connection', socket)
+    }
   }
 
   /**
@@ -107,7 +117,7 @@ async function readOptions({ cert, key, clientCa }: TlsFiles): Promise<TlsOption
   try {
     describe(options)
     if (options.ca !== undefined) new X509Certificate(String(options.ca))
-    createServer(options)
+    createSecureContext(options)
     return options
   } catch (cause) {
     if (isCode(cause, 'CONFIG_INVALID')) throw cause

@@ -28,6 +28,7 @@ export class BcryptThread implements PasswordCheck {
     this.#waiting.set(this.#lastId, answer)
     const job: BcryptJob = { id: this.#lastId, password, hash }
     this.#worker ??= this.#start()
+    this.#worker.ref()
     this.#worker.postMessage(job)
     return answer.promise
   }
@@ -47,12 +48,12 @@ export class BcryptThread implements PasswordCheck {
     worker.on('message', ({ id, matches }: BcryptResult) => {
       this.#waiting.get(id)?.resolve(matches)
       this.#waiting.delete(id)
+      if (this.#waiting.size === 0) worker.unref()
     })
     worker.on('error', cause => {
       if (this.#worker === worker) this.#worker = undefined
       this.#fail(new StarlingError('UNKNOWN', 'the password check failed', { cause }))
     })
-    worker.unref()
     return worker
   }
 
