@@ -6,6 +6,7 @@ import { benchPull } from './pull.ts'
 import { benchPush } from './push.ts'
 import { replicate } from './replicate.ts'
 import { print } from './report.ts'
+import { POLICIES, simulateSpread } from './simulate.ts'
 
 /** Exit code when a bench cannot be set up as asked: it never falls back to something else. */
 const CANNOT_SET_UP = 2
@@ -63,6 +64,25 @@ program
   .option('--json <file>', 'write one JSON object to a file, - for standard output')
   .action(async options => print(await benchManifests(options), options.json))
 
+program
+  .command('simulate')
+  .description('How soon would every node of a large cluster hold a blob? (simulated)')
+  .option('--nodes <count>', 'nodes in all, the seed included', count, 1000)
+  .option('--size <size>', 'size of the blob, as 64MiB', size, size('1GiB'))
+  .option('--link <rate>', 'of every node, each way, as 200mbit', rate, rate('1gbit'))
+  .option('--slow <share>', 'share of nodes at a tenth of the rate', share, 0)
+  .option('--dead <share>', 'share of nodes that die on the way', share, 0)
+  .option('--late <share>', 'share of nodes that join on the way', share, 0)
+  .option('--corrupt <count>', 'nodes that send wrong pieces', natural, 0)
+  .option('--seed <number>', 'of all chance: equal seeds give equal runs', natural, 1)
+  .addOption(
+    new Option('--policy <name>', 'who decides').choices(POLICIES).default('starling' as const)
+  )
+  .option('--rings <count>', 'overlay of so many rings, instead of the default', count)
+  .option('--piece-size <size>', 'pieces of this size, instead of the default', size)
+  .option('--json <file>', 'write one JSON object to a file, - for standard output')
+  .action(async options => print(simulateSpread(options), options.json))
+
 try {
   await program.parseAsync()
 } catch (error) {
@@ -85,4 +105,24 @@ function size(text: string): number {
 
 function list(text: string): string[] {
   return text.split(',').filter(each => each !== '')
+}
+
+function natural(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 0)
+    throw new InvalidArgumentError('a whole number from 0.')
+  return value
+}
+
+function share(text: string): number {
+  const value = Number(text)
+  if (!(value >= 0 && value < 1)) throw new InvalidArgumentError('a number from 0 to below 1.')
+  return value
+}
+
+/** Bits per second. */
+function rate(text: string): number {
+  const [, digits, unit] = /^([1-9][0-9]*)(mbit|gbit)$/.exec(text) ?? []
+  if (digits === undefined) throw new InvalidArgumentError('a rate such as 200mbit or 1gbit.')
+  return Number(digits) * (unit === 'gbit' ? 1e9 : 1e6)
 }

@@ -1,11 +1,12 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { openControl } from './admin/control.ts'
 import { AdminServer } from './admin/server.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { type Config, formatHostPort } from './config.ts'
-import { StarlingError } from './errors.ts'
+import { StarlingError, systemCode } from './errors.ts'
 import type { Log } from './log.ts'
 import { Mesh } from './mesh/mesh.ts'
 import { Secrets } from './mesh/secret.ts'
@@ -21,9 +22,11 @@ import { Tls } from './registry/tls.ts'
 import { DiskWatch } from './replication/disk-space.ts'
 import { Replication } from './replication/replication.ts'
 import { Blobs } from './store/blobs.ts'
+import { Scrub } from './store/scrub.ts'
 import { Uploads } from './store/uploads.ts'
 import { openCredentials } from './swarm/certificate.ts'
 import { HttpsFetcher } from './swarm/https-fetcher.ts'
+import { Relay } from './swarm/relay.ts'
 import { TransferServer } from './swarm/server.ts'
 
 /** Pulls under way may end, but a stuck client must not hold up the stop for ever. */
@@ -66,14 +69,16 @@ export class Daemon {
         return new Daemon(listening, failed, closers)
       })
     } catch (error) {
-      await closeAll(closers)
+      for (const failure of await closeAll(closers)) log.warn({ err: failure }, 'part not closed')
       throw error
     }
   }
 
   /** Stops in order: no more clients, no more peers, then the files. May be called again. */
   close(): Promise<void> {
-    this.#closed ??= closeAll(this.#closers)
+    this.#closed ??= closeAll(this.#closers).then(failures => {
+      if (failures.length > 0) throw new AggregateError(failures, 'parts of the node did not close')
+    })
     return this.#closed
   }
 }
@@ -92,8 +97,7 @@ async function openAll(
   const { dataDir, name } = config
   const clock = systemClock
   const random = systemRandom
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  await rm(join(dataDir, 'listening.json'), { force: true })
+  await makeDataDir(dataDir)
   const metrics = closing(openMetrics())
   const count = (plane: 'registry' | 'mesh' | 'transfer', direction: 'received' | 'sent') => {
     const counter = direction === 'received' ? metrics.bytesReceived : metrics.bytesSent
@@ -127,6 +131,9 @@ async function openAll(
   )
   const credentials = await openCredentials({ dataDir, log })
   const blobs = closing(await Blobs.open({ dataDir, log }))
+  blobs.onLost(() => metrics.damagedBlobs.inc())
+  // Only now is it sure that no other process runs on this data.
+  await rm(join(dataDir, 'listening.json'), { force: true })
   const uploads = closing(await Uploads.open({ dataDir, blobs, clock, log }))
   const disk = closing(await DiskWatch.open({ dataDir, maxUsedShare: config.maxDiskShare, log }))
   const mesh: Mesh = await Mesh.open({
@@ -163,6 +170,8 @@ async function openAll(
     })
   )
   const fetcher = closing(new HttpsFetcher({ credentials }))
+  const relay = closing(new Relay({ credentials }))
+  mesh.on('away', peer => transfer.cutRelays(peer))
   const replication: Replication = closing(
     await Replication.open({
       ...{ name, version: packageJson.version },
@@ -172,7 +181,9 @@ async function openAll(
       copies: config.copies,
       ackWaitMs: config.ackWaitMs,
       ackShort: config.ackShort,
-      ...{ blobs, uploads, records, mesh, fetcher, disk, metrics },
+      leaseMs: config.leaseMs,
+      gcGraceMs: config.gcGraceMs,
+      ...{ blobs, uploads, records, mesh, fetcher, relay, disk, metrics },
       ...{ clock, random, log }
     })
   )
@@ -188,15 +199,23 @@ async function openAll(
   })
   await mesh.start()
   await replication.start()
+  closing(
+    new Scrub({
+      ...{ dataDir, blobs, clock, log },
+      bytesPerSecond: config.scrubBytesPerSecond,
+      onChecked: bytes => metrics.checkedBytes.inc(bytes)
+    })
+  ).start()
 
   const introspection = replication.report
   const admin = closing(
     await AdminServer.open({ listen: config.admin, introspection, log, gate: adminGate(guard) })
   )
-  closing(await openControl({ dataDir, introspection, log }))
+  closing(await openControl({ dataDir, introspection, operations: replication.operations, log }))
   const registry = await RegistryServer.open({
     listen: config.registry,
     content: replication.content,
+    homes: replication.uploadHomes,
     mirrorBare: config.mirrorBare,
     access: new GuardedAccess(guard, log),
     otherRoutes: tokenRoutes(guard),
@@ -207,6 +226,7 @@ async function openAll(
     onBytes: (direction, bytes) => count('registry', direction)(bytes)
   })
   closers.push(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
+  transfer.relayTo((request, response) => registry.answerRelayed(request, response))
 
   const [first = { host: '127.0.0.1', port: 0 }] = registry.addresses
   const listening: Listening = {
@@ -217,6 +237,7 @@ async function openAll(
   }
   await writeListening(dataDir, listening)
   closers.push(() => rm(join(dataDir, 'listening.json'), { force: true }))
+  closers.push(() => replication.stopping())
   log.info({ id: mesh.id, ...listening }, 'node started')
   return made(listening, failed.promise)
 }
@@ -232,6 +253,16 @@ function reachable({ host, port }: { host: string; port: number }): string {
   return formatHostPort({ host: near, port })
 }
 
+async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 })
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const message = `--data: ${dataDir} cannot be used as a directory: ${systemCode(cause) ?? cause}`
+    throw new StarlingError('CONFIG_INVALID', message, { cause })
+  }
+}
+
 async function writeListening(dataDir: string, listening: Listening): Promise<void> {
   const path = join(dataDir, 'listening.json')
   const file = await open(`${path}.new`, 'w')
@@ -243,6 +274,15 @@ async function writeListening(dataDir: string, listening: Listening): Promise<vo
   await rename(`${path}.new`, path)
 }
 
-async function closeAll(closers: (() => Promise<void> | void)[]): Promise<void> {
-  for (const close of closers.splice(0).reverse()) await close()
+async function closeAll(closers: (() => Promise<void> | void)[]): Promise<readonly unknown[]> {
+  const failures: unknown[] = []
+  for (const close of closers.splice(0).reverse()) {
+    // One part that fails to close must not keep the others open, nor hide why all is closed.
+    try {
+      await close()
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  return failures
 }

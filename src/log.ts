@@ -8,7 +8,12 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
 /** A logger that writes one JSON object per line to standard error. */
 export function openLog(level: LogLevel, node: string): Log {
   return pino(
-    { level, base: { node }, timestamp: pino.stdTimeFunctions.isoTime },
+    {
+      level,
+      base: { node },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: label => ({ level: label }) }
+    },
     pino.destination(2)
   )
 }

@@ -5,6 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'
 import { addAdminCommands } from './admin/commands/program.ts'
 import { addSettings, loadConfig } from './config.ts'
+import { StarlingError } from './errors.ts'
 import { type Log, openLog } from './log.ts'
 
 let exitCode: ExitCode = EXIT.done
@@ -61,6 +62,8 @@ function stopSignal(): AbortSignal {
       controller.abort()
     })
   }
+  // Whoever reads what is printed may leave; then there is nobody to go on for.
+  process.stdout.on('error', () => controller.abort())
   return controller.signal
 }
 
@@ -68,7 +71,9 @@ function stopSignal(): AbortSignal {
 function report(error: unknown): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage
   const code = exitCodeOf(error)
-  if (log !== undefined && code === EXIT.failed) log.error({ err: error }, 'node failed')
+  // What an operator did is said in a line; what we did, in the log with its stack.
+  const isOurs = !(error instanceof StarlingError) || error.code === 'UNKNOWN'
+  if (log !== undefined && isOurs) log.error({ err: error }, 'node failed')
   else if (!stop.aborted) console.error(error instanceof Error ? `error: ${error.message}` : error)
   return code
 }

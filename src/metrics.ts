@@ -14,6 +14,11 @@ export interface Metrics {
   readonly bytesReceived: Counter<'plane'>
   readonly bytesSent: Counter<'plane'>
   readonly replicationSeconds: Histogram
+  readonly collectionCandidates: Gauge
+  readonly collectedBlobs: Counter
+  readonly collectedBytes: Counter
+  readonly checkedBytes: Counter
+  readonly damagedBlobs: Counter
   /** `route` is the pattern of a path and never the path, of which there are without end. */
   readonly httpRequestSeconds: Histogram<'method' | 'route' | 'status'>
   readonly contentType: string
@@ -66,6 +71,31 @@ export function openMetrics(): Metrics {
       name: 'starling_replication_seconds',
       help: 'From first hearing of a blob to holding it, on the node that receives it',
       buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000],
+      registers
+    }),
+    collectionCandidates: new Gauge({
+      name: 'starling_collection_candidates',
+      help: 'Blobs on this node that nothing calls for any more and that are not removed yet',
+      registers
+    }),
+    collectedBlobs: new Counter({
+      name: 'starling_collected_blobs_total',
+      help: 'Blobs removed because nothing called for them any more',
+      registers
+    }),
+    collectedBytes: new Counter({
+      name: 'starling_collected_bytes_total',
+      help: 'Bytes that were freed by removing them',
+      registers
+    }),
+    checkedBytes: new Counter({
+      name: 'starling_checked_bytes_total',
+      help: 'Bytes of stored blobs that were read again and compared with their digests',
+      registers
+    }),
+    damagedBlobs: new Counter({
+      name: 'starling_damaged_blobs_total',
+      help: 'Stored blobs found damaged or missing, and fetched again where a peer has them',
       registers
     }),
     httpRequestSeconds: new Histogram({

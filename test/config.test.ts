@@ -42,6 +42,9 @@ test('a node that is told nothing has every default', async () => {
     tlsKey: undefined,
     tlsClientCa: undefined,
     maxDiskShare: 0.75,
+    leaseMs: 24 * 3_600_000,
+    gcGraceMs: 3_600_000,
+    scrubBytesPerSecond: 20 * 1024 * 1024,
     logLevel: 'info'
   } satisfies Config)
   assert.notEqual(config.name, '')

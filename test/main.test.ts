@@ -49,7 +49,10 @@ test('a command that finds no node exits 3 and names where it looked', async () 
 test('status and wait ask the node that keeps its data there', async () => {
   const introspection = new ScriptedNode()
   introspection.holders = [[{ id: '1', name: 'one', state: 'live', holds: true }]]
-  const server = await openControl({ dataDir, introspection, log: silentLog })
+  const server = await openControl({
+    ...{ dataDir, introspection, operations: introspection },
+    log: silentLog
+  })
   const [status, reached, late] = await Promise.all([
     starling('status --json', { STARLING_DATA: dataDir }),
     starling(`wait team/app@${DIGEST} --data ${dataDir}`),

@@ -1,9 +1,10 @@
 /** Why nothing larger: a flow may have this many chunks on the way, like a TCP window. */
 const WINDOW_CHUNKS = 4
 
-/** A piece travels in so many chunks, each at least this large. */
+/** A piece travels in so many chunks, or more or fewer to keep them within these sizes. */
 const CHUNKS = 8
 const MIN_CHUNK_BYTES = 64 * 1024
+const MAX_CHUNK_BYTES = 1024 * 1024
 
 /** One piece on its way from one node to another. */
 export interface Flow {
@@ -60,7 +61,8 @@ export class Network {
   }
 
   send(from: number, to: number, blob: string, piece: number, bytes: number, now: number): Flow {
-    const chunks = Math.max(1, Math.min(CHUNKS, Math.floor(bytes / MIN_CHUNK_BYTES)))
+    const fewest = Math.ceil(bytes / MAX_CHUNK_BYTES)
+    const chunks = Math.max(1, fewest, Math.min(CHUNKS, Math.floor(bytes / MIN_CHUNK_BYTES)))
     const chunkBytes = bytes / chunks
     const flow: Flow = {
       from,
@@ -78,7 +80,8 @@ export class Network {
     return flow
   }
 
-  departed(flow: Flow, now: number): void {
+  /** Whether that was the last chunk to leave. */
+  departed(flow: Flow, now: number): boolean {
     const { from, to, chunkBytes } = flow
     this.#busy[from] = 0
     flow.left++
@@ -89,9 +92,10 @@ export class Network {
     this.#agenda.landed(end + this.#latencyMs, flow)
     if (canSend(flow)) this.#ready[from]?.push(flow)
     this.#startNext(from, now)
+    return flow.left === flow.chunks
   }
 
-  /** Whether that was the last chunk. */
+  /** Whether that was the last chunk to land. */
   landed(flow: Flow, now: number): boolean {
     const { from, to, chunkBytes } = flow
     this.receivedBytes[to] = (this.receivedBytes[to] ?? 0) + chunkBytes

@@ -4,9 +4,10 @@ import { Bits } from '../../src/swarm/schedule/bits.ts'
 import type { Effect, Event } from '../../src/swarm/schedule/messages.ts'
 import { EventQueue } from './event-queue.ts'
 import { type Flow, Network } from './network.ts'
+import { type Outcome, SEED, tally } from './outcome.ts'
 import type { Decider, Policy } from './policy.ts'
 import { seededRandom } from './random.ts'
-import type { Role, Scenario } from './scenario.ts'
+import type { Scenario } from './scenario.ts'
 
 /** What verifying and storing a piece costs: a fixed part, and a rate (sha256 and a write). */
 const PIECE_COST_MS = 1
@@ -25,7 +26,6 @@ const DEAD_AFTER_MS = 6_000
 const MAX_BOUNDS = 60
 
 const BLOB = 'blob'
-const SEED = 0
 const DEPARTED = 0
 const LANDED = 1
 const STORED = 2
@@ -36,21 +36,6 @@ const CHANGE = 5
 interface Change {
   readonly kind: 'die' | 'noticed' | 'join'
   readonly nodes: readonly number[]
-}
-
-/** How a run ended. Times are in seconds from the blob's commit on the seed, or from joining. */
-export interface Outcome {
-  /** Of each node that lived and completed, except the seed. */
-  readonly seconds: readonly {
-    readonly node: number
-    readonly role: Role
-    readonly seconds: number
-  }[]
-  readonly incomplete: number
-  readonly events: number
-  readonly seedEgressRatio: number
-  readonly duplicateRatio: number
-  readonly controlMessages: number
 }
 
 /** Spreads one blob from the first node to all others and tells when each had it. */
@@ -114,7 +99,13 @@ class Simulation {
       this.#now = queue.timeMs
       this.#happen(queue.kind, queue.node, queue.subject)
     }
-    return this.#outcome(events)
+    return tally(this.#scenario, {
+      network: this.#network,
+      startMs: this.#startMs,
+      doneMs: this.#doneMs,
+      events,
+      controlMessages: this.#messages
+    })
   }
 
   #begin(): void {
@@ -141,7 +132,7 @@ class Simulation {
   #happen(kind: number, node: number, subject: Flow | Event | Change | undefined): void {
     switch (kind) {
       case DEPARTED:
-        if (this.#dead[node] === 0) this.#network.departed(subject as Flow, this.#now)
+        if (this.#dead[node] === 0) this.#depart(subject as Flow)
         break
       case LANDED:
         this.#land(subject as Flow)
@@ -201,6 +192,15 @@ class Simulation {
     this.#flows[node]?.set(`${peer} ${piece}`, flow)
   }
 
+  #depart(flow: Flow): void {
+    const last = this.#network.departed(flow, this.#now)
+    if (!last || flow.state === 'stopped') return
+    const { from, to, blob, piece } = flow
+    const peer = this.#ids[to] ?? ''
+    this.#flows[from]?.delete(`${peer} ${piece}`)
+    this.#tell(from, { kind: 'sent', peer, blob, piece })
+  }
+
   #land(flow: Flow): void {
     const { from, to, piece } = flow
     if (this.#dead[to] === 1) return
@@ -214,9 +214,6 @@ class Simulation {
     const doneMs = Math.max(this.#now, this.#cpuFreeMs[to] ?? 0) + cost
     this.#cpuFreeMs[to] = doneMs
     this.#queue.push(doneMs, STORED, to, flow)
-    if (flow.state === 'stopped') return
-    this.#flows[from]?.delete(`${this.#ids[to]} ${piece}`)
-    this.#tell(from, { kind: 'sent', peer: this.#ids[to] ?? '', blob, piece })
   }
 
   #store({ from, to, blob, piece }: Flow): void {
@@ -269,37 +266,10 @@ class Simulation {
     this.#links = this.#policy.neighbours(this.#ids.filter((_, index) => this.#up[index] === 1))
     for (const [id, neighbours] of this.#links) {
       const node = this.#indexOf.get(id) ?? SEED
-      const old = before.get(id) ?? []
-      for (const peer of old) {
-        if (!neighbours.includes(peer)) this.#tell(node, { kind: 'peer-down', peer })
-      }
-      for (const peer of neighbours) {
-        if (!old.includes(peer)) this.#tell(node, { kind: 'peer-up', peer })
-      }
-    }
-  }
-
-  #outcome(events: number): Outcome {
-    const { nodes, sizeBytes } = this.#scenario
-    const seconds: { node: number; role: Role; seconds: number }[] = []
-    let received = 0
-    let needed = 0
-    let incomplete = 0
-    for (const [node, { role, diesMs }] of nodes.entries()) {
-      if (node === SEED || diesMs !== undefined) continue
-      received += this.#network.receivedBytes[node] ?? 0
-      needed += sizeBytes
-      const doneMs = this.#doneMs[node] ?? Number.NaN
-      if (Number.isNaN(doneMs)) incomplete++
-      else seconds.push({ node, role, seconds: (doneMs - (this.#startMs[node] ?? 0)) / 1000 })
-    }
-    return {
-      seconds,
-      incomplete,
-      events,
-      seedEgressRatio: (this.#network.sentBytes[SEED] ?? 0) / sizeBytes,
-      duplicateRatio: incomplete > 0 ? Number.NaN : Math.max(0, received / needed - 1),
-      controlMessages: this.#messages
+      const old = new Set(before.get(id))
+      const current = new Set(neighbours)
+      for (const peer of old) if (!current.has(peer)) this.#tell(node, { kind: 'peer-down', peer })
+      for (const peer of current) if (!old.has(peer)) this.#tell(node, { kind: 'peer-up', peer })
     }
   }
 }

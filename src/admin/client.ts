@@ -116,7 +116,7 @@ function locked(where: string): StarlingError {
   return new StarlingError('DENIED', `the node at ${where} wants other credentials; --url ${way}`)
 }
 
-function refusal(where: string, what: string, cause?: unknown): StarlingError {
+export function refusal(where: string, what: string, cause?: unknown): StarlingError {
   const message = `what listens at ${where} is not a node of this version: ${what}`
   return new StarlingError('UNSUPPORTED', message, { cause })
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Introspection } from './introspection.ts'
+import type { Operations } from './operations.ts'
 import { AdminServer } from './server.ts'
 
 /** Where a node with this data directory can be talked to. */
@@ -14,6 +15,7 @@ export function controlSocket(dataDir: string): string {
 export interface ControlOptions {
   readonly dataDir: string
   readonly introspection: Introspection
+  readonly operations: Operations
   readonly log: Log
 }
 
@@ -23,14 +25,14 @@ export interface ControlOptions {
  * @throws `DATA_LOCKED` when another process answers on it
  */
 export async function openControl(options: ControlOptions): Promise<AdminServer> {
-  const { dataDir, introspection, log } = options
+  const { dataDir, introspection, operations, log } = options
   const path = controlSocket(dataDir)
   if (await answers(path)) {
     throw new StarlingError('DATA_LOCKED', `another process listens on ${path}`)
   }
   // A node that was killed leaves its socket behind.
   await rm(path, { force: true })
-  const server = await AdminServer.open({ listen: { path }, introspection, log })
+  const server = await AdminServer.open({ listen: { path }, introspection, operations, log })
   await chmod(path, 0o600)
   return server
 }

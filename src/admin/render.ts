@@ -72,7 +72,7 @@ function shorten(digest: string): string {
   return digest.slice(0, digest.indexOf(':') + 13)
 }
 
-function count(number: number, noun: string, plural = `${noun}s`): string {
+export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number} ${number === 1 ? noun : plural}`
 }
 

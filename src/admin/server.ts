@@ -3,24 +3,29 @@ import { StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { addGate, type Gate } from './gate.ts'
 import type { Introspection } from './introspection.ts'
+import { addOperationRoutes } from './operation-routes.ts'
+import type { Operations } from './operations.ts'
 import { addRoutes } from './routes.ts'
 
 /** Probes, a scraper and some people; more than these many at once are somebody's mistake. */
-const MAX_CONNECTIONS = 256
+const MAX_CONNECTIONS = 1_024
 
 /** A request here is one line; a client that is slower is not one. */
 const REQUEST_TIMEOUT_MS = 10_000
+const IDLE_TIMEOUT_MS = 3_000
 
 export interface AdminServerOptions {
   /** A TCP address, port 0 for any free one, or the path of a socket. */
   readonly listen: { readonly host: string; readonly port: number } | { readonly path: string }
   readonly introspection: Introspection
   readonly log: Log
+  /** What may be done besides looking; nothing if not given. */
+  readonly operations?: Operations
   /** Who may look; everybody if not given. */
   readonly gate?: Gate | undefined
 }
 
-/** Health, metrics and status over HTTP. It changes nothing. */
+/** Health, metrics and status over HTTP, and on a socket operations too. */
 export class AdminServer {
   readonly #app: ReturnType<typeof fastify>
 
@@ -34,11 +39,18 @@ export class AdminServer {
 
   /** @throws `CONFIG_INVALID` when the address cannot be had. */
   static async open(options: AdminServerOptions): Promise<AdminServer> {
-    const { listen, introspection, log, gate } = options
-    const app = fastify({ forceCloseConnections: true, requestTimeout: REQUEST_TIMEOUT_MS })
+    const { listen, introspection, operations, log, gate } = options
+    const app = fastify({
+      forceCloseConnections: true,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      // Probes must get in however many connections others leave idle.
+      connectionTimeout: IDLE_TIMEOUT_MS,
+      keepAliveTimeout: IDLE_TIMEOUT_MS
+    })
     app.server.maxConnections = MAX_CONNECTIONS
     if (gate !== undefined) addGate(app, gate)
     addRoutes(app, introspection)
+    if (operations !== undefined) addOperationRoutes(app, operations)
     app.addHook('onError', async (request, _reply, error) => {
       log.debug({ path: request.url, error: error.message }, 'admin request failed')
     })

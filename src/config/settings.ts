@@ -3,6 +3,7 @@ import { many, maybe, one, type Parsed } from './setting.ts'
 import {
   ackShort,
   anonymous,
+  byteRate,
   copies,
   dataDir,
   duration,
@@ -208,6 +209,28 @@ export const SETTINGS = {
     fallback: '75%',
     meaning:
       'of the file system, whoever uses it: above it pushes and background copies stop, reads go on'
+  }),
+  leaseMs: one({
+    flag: 'lease',
+    placeholder: 'duration',
+    format: duration,
+    fallback: '24h',
+    meaning:
+      'how long a blob is kept for a push that was told it is here; longer than any push takes'
+  }),
+  gcGraceMs: one({
+    flag: 'gc-grace',
+    placeholder: 'duration',
+    format: duration,
+    fallback: '1h',
+    meaning: 'for how long nothing must have called for a blob before it is removed'
+  }),
+  scrubBytesPerSecond: one({
+    flag: 'scrub-rate',
+    placeholder: 'rate',
+    format: byteRate,
+    fallback: '20MiB/s',
+    meaning: 'how fast what is held is read again to find damage; `0` for never'
   }),
   logLevel: one({
     flag: 'log-level',

@@ -139,6 +139,19 @@ export const share: Format<number> = {
   }
 }
 
+/** Bytes a second. */
+export const byteRate: Format<number> = {
+  expected: 'a whole number and one of KiB/s, MiB/s, GiB/s, such as 20MiB/s, or 0',
+  parse: text => {
+    if (text === '0') return 0
+    const [, count, unit] = /^(\d{1,6})(KiB|MiB|GiB)\/s$/.exec(text) ?? []
+    const bytes = Number(count) * UNITS_BYTES[unit as keyof typeof UNITS_BYTES]
+    return bytes > 0 ? bytes : undefined
+  }
+}
+
+const UNITS_BYTES = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
+
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 function parseHostPort(text: string): HostPort | undefined {

@@ -48,6 +48,7 @@ export class Gossip {
   #queuedBytes = 0
   #droppedPayloads = 0
   #timer: NodeJS.Timeout | undefined
+  #started = false
   #closed = false
 
   constructor(pubsub: GossipSub, listener: GossipListener, log: Log) {
@@ -65,6 +66,7 @@ export class Gossip {
     )
     this.#pubsub.addEventListener('message', this.#onMessage)
     this.#pubsub.subscribe(TOPIC)
+    this.#started = true
   }
 
   /** Queues a payload; throws `SIZE_INVALID` when it is too long for gossip. */
@@ -85,7 +87,8 @@ export class Gossip {
     clearTimeout(this.#timer)
     this.#queue = []
     this.#pubsub.removeEventListener('message', this.#onMessage)
-    this.#pubsub.unsubscribe(TOPIC)
+    // It throws when it never started, which is how a node ends whose port was taken.
+    if (this.#started) this.#pubsub.unsubscribe(TOPIC)
     this.#pubsub.topicValidators.delete(TOPIC)
   }
 

@@ -147,7 +147,11 @@ export class Mesh {
       await this.#node.start()
     } catch (cause) {
       const where = formatAddress(this.#options.listen)
-      throw new StarlingError('CONFIG_INVALID', `the mesh cannot listen on ${where}`, { cause })
+      throw new StarlingError(
+        'CONFIG_INVALID',
+        `--mesh: cannot listen on ${where}, which is taken or not an address of this machine`,
+        { cause }
+      )
     }
     this.#address.bound(listeningPort(this.#node) ?? this.#options.listen.port)
     this.#gossip.start()

@@ -1,3 +1,4 @@
+import { Cache } from '../cache.ts'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
@@ -10,7 +11,7 @@ import { liveHeads } from './merge.ts'
 import { MAX_WRITES, planApply, planWrite } from './plans.ts'
 import { tryDecodeRecord } from './record.ts'
 import { openStorage, type Storage } from './recovery.ts'
-import { registerName } from './register.ts'
+import { type RegisterName, registerName } from './register.ts'
 import { HybridClock } from './stamp.ts'
 import {
   changeOf,
@@ -61,6 +62,8 @@ export type AppliedListener = (applied: readonly Applied[]) => void
 
 /** Records that one plan of `apply` merges, so that a write of ours never waits for very many. */
 const APPLY_CHUNK_RECORDS = 256
+/** Names that were asked for last, a few hundred bytes each. */
+const MAX_CACHED_VALUES = 16_384
 /** A peer with a wrong clock sends thousands of records; one line a minute says it. */
 const DRIFT_LOG_INTERVAL_MS = 60_000
 
@@ -75,6 +78,7 @@ export class Records {
   readonly #clock: HybridClock
   readonly #commits: Commits<readonly Applied[]>
   readonly #listeners = new Set<AppliedListener>()
+  readonly #values = new Cache<RegisterName, Value>(MAX_CACHED_VALUES, () => 1)
   #sequence = 0
   #driftLoggedMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
@@ -236,7 +240,14 @@ export class Records {
   }
 
   async #value(kind: string, key: string): Promise<Value | undefined> {
-    return currentValue(await this.#storage.index.heads(registerName({ kind, key })))
+    const name = registerName({ kind, key })
+    const cached = this.#values.get(name)
+    if (cached !== undefined) return cached
+    const sequence = this.#sequence
+    const value = currentValue(await this.#storage.index.heads(name))
+    // A commit meanwhile may have been to this name, which was read before it.
+    if (value !== undefined && sequence === this.#sequence) this.#values.set(name, value)
+    return value
   }
 
   #committed(outcomes: readonly Outcome[]): readonly Applied[] {
@@ -252,6 +263,7 @@ export class Records {
       sequence: ++this.#sequence
     }))
     if (applied.length === 0) return applied
+    for (const { record } of outcomes) this.#values.delete(registerName(record))
     for (const listener of this.#listeners) {
       try {
         listener(applied)

@@ -23,14 +23,24 @@ export function answerError(
   if (ours) {
     log.error({ err: error, method: request.method, url: request.originalUrl }, 'request failed')
   }
-  reply.code(status).headers({ ...headers, 'content-length': body.length })
+  sendSmall(request, reply.code(status).headers(headers), body)
+}
+
+/** Sends a short body, or none, in a way that reaches the client even while it is still sending. */
+export function sendSmall(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  body: Buffer
+): FastifyReply {
+  if (body.length > 0) reply.header('content-length', body.length)
   if (awaitsContinue(request.raw)) {
     reply.header('connection', 'close').send(body)
   } else if (isSending(request.raw)) {
     sendAndLinger(request.raw, takeOver(reply.header('connection', 'close')), body)
   } else {
-    reply.send(body)
+    reply.send(body.length > 0 ? body : undefined)
   }
+  return reply
 }
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']

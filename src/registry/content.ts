@@ -156,7 +156,8 @@ export interface Content {
   upload(repository: Repository, id: string): Promise<UploadSession>
 
   /**
-   * Appends a body, no faster than it is stored. Throws `RANGE_INVALID` when `start` is not where
+   * Appends a body, no faster than it is stored; its chunks are given away, and nobody may look at
+   * them again. Throws `RANGE_INVALID` when `start` is not where
    * the session ends (which survives), `SIZE_INVALID` when the body is not of `lengthBytes`,
    * `BLOB_UPLOAD_INVALID` when another writer is at work, `BLOB_UPLOAD_UNKNOWN`, `DISK_FULL`, at
    * once when `lengthBytes` says that it will not fit. When the body breaks off, what arrived is

@@ -2,13 +2,16 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../log.ts'
 import type { Access } from './access.ts'
-import { receive } from './body.ts'
+import { declaredLength, receive } from './body.ts'
 import type { Content } from './content.ts'
+import type { UploadHomes } from './upload-homes.ts'
 
 /** What every route plugin is given. */
 export interface RouteContext {
   readonly content: Content
   readonly access: Access
+  /** Where uploads are that are not here; `undefined` where there are no other nodes. */
+  readonly homes: UploadHomes | undefined
   /** Whether a pull with a namespace may be of the bare name too. */
   readonly mirrorBare: boolean
   readonly log: Log
@@ -54,6 +57,11 @@ export function takeOver(reply: FastifyReply): ServerResponse {
   }
   reply.raw.flushHeaders()
   return reply.raw
+}
+
+/** Whether a request says that it has a body, be it of no known length. */
+export function hasBody({ raw }: FastifyRequest): boolean {
+  return declaredLength(raw) > 0 || raw.headers['transfer-encoding'] !== undefined
 }
 
 /** The body of a request; empty when there is none. */

@@ -1,4 +1,4 @@
-import { Server } from 'node:http'
+import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
@@ -15,9 +15,11 @@ import { manifestRoutes } from './manifests.ts'
 import { namespaceOf, rewriteUrl } from './path.ts'
 import { pingRoutes } from './ping.ts'
 import { referrerRoutes } from './referrers.ts'
+import { RelayedAccess } from './relayed-access.ts'
 import type { RouteContext } from './routes.ts'
 import { tagRoutes } from './tags.ts'
 import type { Tls } from './tls.ts'
+import type { UploadHomes } from './upload-homes.ts'
 import { uploadRoutes } from './uploads.ts'
 
 export interface ListenAddress {
@@ -40,6 +42,8 @@ export interface RegistryOptions {
   readonly content: Content
   /** Who may do what; everybody everything if not given. */
   readonly access?: Access
+  /** The other nodes that uploads may be on; without it every upload is here. */
+  readonly homes?: UploadHomes
   /** Routes beside those of the specification, such as the one that gives out tokens. */
   readonly otherRoutes?: (app: FastifyInstance, context: RouteContext) => Promise<void>
   /** Whether a pull of R with `?ns=H` that is not in `H/R` is looked for in R; no if not given. */
@@ -60,14 +64,17 @@ export class RegistryServer {
   readonly addresses: readonly ListenAddress[]
   readonly #app: FastifyInstance
   readonly #servers: readonly Server[]
+  readonly #access: RelayedAccess
   #closing: Promise<void> | undefined
 
   private constructor(
     app: FastifyInstance,
+    access: RelayedAccess,
     servers: readonly Server[],
     addresses: readonly ListenAddress[]
   ) {
     this.#app = app
+    this.#access = access
     this.#servers = servers
     this.addresses = addresses
   }
@@ -76,7 +83,8 @@ export class RegistryServer {
   static async open(options: RegistryOptions): Promise<RegistryServer> {
     const idleTimeoutMs = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS
     let handler: Handler | undefined
-    const app = createApp(options, given => {
+    const access = new RelayedAccess(options.access ?? OPEN_ACCESS, options.homes?.here)
+    const app = createApp(options, access, given => {
       handler = given
       // Fastify knows one server only; its own is never listened on, ours are.
       return new Server()
@@ -96,7 +104,16 @@ export class RegistryServer {
       await app.close()
       throw error
     }
-    return new RegistryServer(app, servers, addresses)
+    return new RegistryServer(app, access, servers, addresses)
+  }
+
+  /**
+   * Answers a request for an upload that another node passes on. Whoever calls it has made sure that
+   * it is a node of the cluster, which is believed that its client may push, and who that is.
+   */
+  answerRelayed(request: IncomingMessage, response: ServerResponse): void {
+    this.#access.admit(request)
+    this.#app.routing(request, response)
   }
 
   /** Takes no more connections, lets requests end until the deadline, then cuts them. */
@@ -112,8 +129,11 @@ export class RegistryServer {
 /** Longer than any path: names and references are checked, in our own words, by their own rules. */
 const MAX_PARAM_LENGTH = 64 * 1024
 
-function createApp(options: RegistryOptions, serve: (handler: Handler) => Server): FastifyInstance {
-  const access = options.access ?? OPEN_ACCESS
+function createApp(
+  options: RegistryOptions,
+  access: Access,
+  serve: (handler: Handler) => Server
+): FastifyInstance {
   const app = Fastify({
     serverFactory: handler => serve(handler),
     rewriteUrl: request => rewriteUrl(request.url ?? ''),
@@ -141,6 +161,7 @@ function createApp(options: RegistryOptions, serve: (handler: Handler) => Server
   const context: RouteContext = {
     content: options.content,
     access,
+    homes: options.homes,
     mirrorBare: options.mirrorBare ?? false,
     log: options.log,
     onBytes: options.onBytes ?? (() => {})

@@ -6,7 +6,16 @@ import type { UploadSession } from './content.ts'
 import { parseRepository, type Repository, tryRepository } from './names.ts'
 import { ROUTES } from './path.ts'
 import { parseChunkRange } from './range.ts'
-import { bodyOf, type LastParams, type NameParams, queryText, type RouteContext } from './routes.ts'
+import { relayUploads } from './relay.ts'
+import {
+  bodyOf,
+  hasBody,
+  type LastParams,
+  type NameParams,
+  queryText,
+  type RouteContext
+} from './routes.ts'
+import { formatUploadId, parseUploadId, unknownUpload } from './upload-id.ts'
 
 /**
  * Uploads in all their styles: at once (POST, or POST and PUT), streamed (POST, PATCH, PUT) and in
@@ -15,7 +24,8 @@ import { bodyOf, type LastParams, type NameParams, queryText, type RouteContext 
  * @see OCI distribution-spec, "Pushing blobs" (end-4 to 6, 11, 13, 14)
  */
 export async function uploadRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
-  const { content, access } = context
+  const { content, access, homes } = context
+  relayUploads(app, context)
 
   app.post<NameParams>(ROUTES.uploads, async (request, reply) => {
     const repository = parseRepository(request.params.name)
@@ -69,7 +79,7 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     request: FastifyRequest<LastParams>
   ): Promise<{ readonly repository: Repository; readonly session: UploadSession }> {
     const repository = parseRepository(request.params.name)
-    const session = await content.upload(repository, parseUploadId(request.params.last))
+    const session = await content.upload(repository, parseUploadId(request.params.last).local)
     if (session.owner !== access.principal(request)) throw unknownUpload()
     return { repository, session }
   }
@@ -129,18 +139,31 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
       throw error
     }
   }
-}
 
-/** Ids are made by the store; whatever else comes in a path is not looked up. */
-const UPLOAD_ID = /^[A-Za-z0-9][A-Za-z0-9._~-]{0,199}$/
+  function accepted(
+    reply: FastifyReply,
+    repository: Repository,
+    session: UploadSession
+  ): FastifyReply {
+    return describe(reply, repository, session).code(202).send()
+  }
 
-function parseUploadId(text: string): string {
-  if (!UPLOAD_ID.test(text)) throw unknownUpload()
-  return text
-}
-
-function unknownUpload(): StarlingError {
-  return new StarlingError('BLOB_UPLOAD_UNKNOWN', 'there is no such upload')
+  /**
+   * The legacy docker client reads `Range` as "%d-%d" and fails without it; an empty session is said
+   * to have 0-0, as every registry does. Locations are relative, so that they hold behind any proxy.
+   */
+  function describe(
+    reply: FastifyReply,
+    repository: Repository,
+    session: UploadSession
+  ): FastifyReply {
+    const id = formatUploadId({ local: session.id, home: homes?.here })
+    return reply.headers({
+      location: `/v2/${repository}/blobs/uploads/${id}`,
+      range: `0-${Math.max(0, session.offset - 1)}`,
+      'docker-upload-uuid': id
+    })
+  }
 }
 
 /** Announced, an algorithm other than sha256 costs no second reading when the upload is closed. */
@@ -163,34 +186,6 @@ function chunkExtent(request: FastifyRequest): { start?: number; lengthBytes?: n
     throw new StarlingError('SIZE_INVALID', 'Content-Range and Content-Length differ in length')
   }
   return range
-}
-
-function hasBody(request: FastifyRequest): boolean {
-  return declaredLength(request.raw) > 0 || request.headers['transfer-encoding'] !== undefined
-}
-
-function accepted(
-  reply: FastifyReply,
-  repository: Repository,
-  session: UploadSession
-): FastifyReply {
-  return describe(reply, repository, session).code(202).send()
-}
-
-/**
- * The legacy docker client reads `Range` as "%d-%d" and fails without it; an empty session is said
- * to have 0-0, as every registry does. Locations are relative, so that they hold behind any proxy.
- */
-function describe(
-  reply: FastifyReply,
-  repository: Repository,
-  session: UploadSession
-): FastifyReply {
-  return reply.headers({
-    location: `/v2/${repository}/blobs/uploads/${session.id}`,
-    range: `0-${Math.max(0, session.offset - 1)}`,
-    'docker-upload-uuid': session.id
-  })
 }
 
 function created(reply: FastifyReply, repository: Repository, digest: Digest): FastifyReply {

@@ -8,17 +8,12 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Applied, Records } from '../records/records.ts'
 import type { Inventory } from './inventory.ts'
-import { announcementsOf, decodeHave, encodeHave, recordsOf } from './wire.ts'
+import { Teller } from './teller.ts'
+import { decodeHave, encodeHave } from './wire.ts'
 
-/** Takes records and answers once they are synced. */
-const TELL_PROTOCOL = 'tell/1'
 /** Answers once the whole image is held, or when the time is over. */
 const HOLD_PROTOCOL = 'hold/1'
-/** A write has at most some hundred records of 4 KiB. */
-const MAX_TELL_BYTES = 1024 * 1024
 const MAX_HOLD_BYTES = 1024
-/** A live member syncs a handful of records in milliseconds; a slow disk may take a second. */
-const TELL_TIMEOUT_MS = 2_000
 /** One question waits so long at most, so that a member that has died is soon not waited for. */
 const HOLD_SLICE_MS = 2_000
 /** Besides those needed, so many more are asked, so that one slow member does not decide. */
@@ -53,15 +48,13 @@ export interface AcknowledgementOptions {
  */
 export class Acknowledgement {
   readonly #options: AcknowledgementOptions
-  readonly #owed = new Map<Digest, PushedImage>()
+  readonly #teller: Teller
+  readonly #owed = new Map<string, PushedImage>()
 
   constructor(options: AcknowledgementOptions) {
     this.#options = options
-    const { mesh, records, inventory } = options
-    mesh.handle(TELL_PROTOCOL, MAX_TELL_BYTES, async (_peer, request) => {
-      await records.apply(recordsOf(request))
-      return encode(true)
-    })
+    const { mesh, records, inventory, clock, log } = options
+    this.#teller = new Teller({ mesh, records, clock, log })
     mesh.handle(HOLD_PROTOCOL, MAX_HOLD_BYTES, async (_peer, request, left) => {
       const [manifest] = decodeHave(request)
       const time = AbortSignal.any([left, AbortSignal.timeout(HOLD_SLICE_MS)])
@@ -70,30 +63,41 @@ export class Acknowledgement {
   }
 
   /**
-   * Settles when every live member has synced the records of a write.
+   * Settles when a delete is known to every live member, and to K of all.
    *
-   * @returns in words, who has not confirmed in time
+   * @returns in words, what of that is still owed
+   * @throws `UNAVAILABLE` when fewer than K are live and writes are to be rejected then
    */
-  async told(applied: readonly Applied[]): Promise<readonly string[]> {
-    const silent = await this.#tell(applied)
-    if (silent.length === 0) return []
-    return [`not yet confirmed by ${silent.length} live members: ${names(silent)}`]
+  async deleted(applied: readonly Applied[]): Promise<readonly string[]> {
+    const wanted = this.wantedCopies()
+    const { confirmed, silent } = await this.#teller.tell(applied)
+    const got = confirmed + 1
+    return [...notConfirmedBy(silent), ...(got < wanted ? [this.#short(got, wanted)] : [])]
   }
 
   /**
-   * Settles when an image is whole, and synced, on K members.
+   * Settles when a pushed image is whole, and synced, on K members, and known to every live one.
    *
-   * @returns in words, how many copies are still owed because too few members can take one now
+   * @returns in words, what of that is still owed because too few members can take a copy now, or
+   *   one did not confirm in time
    * @throws `UNAVAILABLE` while live members are still copying after `ackWaitMs`, and when too few
    *   are live and writes are to be rejected then
    */
-  async copied(image: PushedImage, signal: AbortSignal): Promise<readonly string[]> {
+  async pushed(
+    applied: readonly Applied[],
+    image: PushedImage,
+    signal: AbortSignal
+  ): Promise<readonly string[]> {
     const wanted = this.wantedCopies()
-    const got = await this.#copied(image.digest, wanted, signal)
-    if (got >= wanted) return []
+    const [{ confirmed, silent }, copies] = await Promise.all([
+      this.#teller.tell(applied),
+      this.#copied(image.digest, wanted, signal)
+    ])
+    const got = Math.min(copies, confirmed + 1)
+    if (got >= wanted) return notConfirmedBy(silent)
     const words = this.#short(got, wanted)
-    if (this.#owed.size < MAX_OWED) this.#owed.set(image.digest, image)
-    return [words]
+    if (this.#owed.size < MAX_OWED) this.#owed.set(keyOf(image), image)
+    return [...notConfirmedBy(silent), words]
   }
 
   /** The images that were acknowledged with fewer copies than asked for, and may still lack some. */
@@ -102,8 +106,8 @@ export class Acknowledgement {
   }
 
   /** The image has its copies now. */
-  redeem(manifest: Digest): void {
-    this.#owed.delete(manifest)
+  redeem(image: PushedImage): void {
+    this.#owed.delete(keyOf(image))
   }
 
   /** K' of design section 1: K, but no more than there are members that should hold everything. */
@@ -114,44 +118,22 @@ export class Acknowledgement {
     return copies === 'all' ? members : Math.min(copies, members)
   }
 
-  /** Gives the records to every live member; those that did not sync them in time are returned. */
-  async #tell(applied: readonly Applied[]): Promise<readonly PeerView[]> {
-    const { mesh } = this.#options
-    const records = applied.map(({ bytes }) => bytes)
-    if (records.length === 0) return []
-    const messages = [...announcementsOf(records, MAX_TELL_BYTES / 2)]
-    const silent: PeerView[] = []
-    const live = mesh.peers().filter(({ state }) => state === 'live')
-    await Promise.all(
-      live.map(async peer => {
-        const signal = AbortSignal.timeout(TELL_TIMEOUT_MS)
-        try {
-          for (const message of messages) {
-            await mesh.request(peer.id, TELL_PROTOCOL, message, {
-              signal,
-              maxBytes: MAX_HOLD_BYTES
-            })
-          }
-        } catch {
-          if (mesh.peer(peer.id)?.state === 'live') silent.push(peer)
-        }
-      })
-    )
-    return silent
-  }
-
   /** How many members, this one included, hold the image; waits while more of the live ones may. */
   async #copied(manifest: Digest, wanted: number, signal: AbortSignal): Promise<number> {
     const { clock, ackWaitMs } = this.#options
     const deadline = clock.monotonic() + ackWaitMs
     const holders = new Set<string>()
+    const timesAsked = new Map<string, number>()
     while (holders.size + 1 < wanted) {
       signal.throwIfAborted()
-      const candidates = this.#candidates().filter(({ id }) => !holders.has(id))
+      const candidates = this.#candidates()
+        .filter(({ id }) => !holders.has(id))
+        .sort((a, b) => (timesAsked.get(a.id) ?? 0) - (timesAsked.get(b.id) ?? 0))
       if (candidates.length === 0) break
       if (clock.monotonic() >= deadline)
         throw this.#stillCopying(candidates, holders.size + 1, wanted)
       const asked = candidates.slice(0, wanted - 1 - holders.size + SPARE_HOLDERS)
+      for (const { id } of asked) timesAsked.set(id, (timesAsked.get(id) ?? 0) + 1)
       await this.#askUntil(asked, manifest, holders, wanted - 1, signal)
     }
     return holders.size + 1
@@ -192,13 +174,13 @@ export class Acknowledgement {
     }
   }
 
-  /** The live members that can take a copy. */
-  #candidates(): readonly PeerView[] {
+  /** The live members that can take a copy, those that have the least to fetch before it first. */
+  #candidates(): PeerView[] {
     return this.#options.mesh
       .peers()
-      .filter(
-        ({ state, hold, beat }) => state === 'live' && hold === 'all' && beat?.disk !== 'full'
-      )
+      .filter(({ state, hold }) => state === 'live' && hold === 'all')
+      .filter(({ beat }) => beat === undefined || beat.disk === 'ok')
+      .sort((a, b) => (a.beat?.missingCount ?? 0) - (b.beat?.missingCount ?? 0))
   }
 
   #stillCopying(left: readonly PeerView[], got: number, wanted: number): StarlingError {
@@ -216,6 +198,15 @@ export class Acknowledgement {
     if (ackShort === 'accept') return words
     throw new StarlingError('UNAVAILABLE', words, { retryAfterSeconds: 5 })
   }
+}
+
+function notConfirmedBy(silent: readonly PeerView[]): string[] {
+  if (silent.length === 0) return []
+  return [`not yet confirmed by ${silent.length} live members: ${names(silent)}`]
+}
+
+function keyOf({ repository, digest }: PushedImage): string {
+  return `${repository}@${digest}`
 }
 
 function names(peers: readonly PeerView[]): string {

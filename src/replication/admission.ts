@@ -72,9 +72,9 @@ export class Admission {
     const needed = manifest.references.filter(reference => this.#isNeeded(reference))
     if (needed.some(isHidden)) await cluster.catchUp(LOCATE_TIMEOUT_MS)
     const elsewhere = needed.filter(({ digest }) => blobs.stat(digest) === undefined)
-    const { held } =
+    const { held, silent } =
       elsewhere.length === 0
-        ? { held: new Map<Digest, number>() }
+        ? { held: new Map<Digest, number>(), silent: [] }
         : await cluster.locate(
             elsewhere.map(({ digest }) => digest),
             LOCATE_TIMEOUT_MS
@@ -87,6 +87,9 @@ export class Admission {
     )
     const unknown = new Set(needed.filter(isUnknown).map(({ digest }) => digest))
     if (unknown.size === 0) return []
+    if (silent.length > 0) {
+      throw unavailable('not every live member has said which blobs of the manifest it holds')
+    }
     const absent = manifest.references.flatMap(({ digest }, position) =>
       unknown.has(digest) ? [position] : []
     )

@@ -20,6 +20,8 @@ import type { Synchroniser } from './synchroniser.ts'
 const LOOK_INTERVAL_MS = 200
 /** Without a word from any neighbour for so long, this node may have missed something. */
 const QUIET_MS = 3_000
+/** A process that did not run for so long may have missed something (design, section 5). */
+const GAP_MS = 1_000
 
 export interface ClusterOptions {
   readonly mesh: Mesh
@@ -40,10 +42,12 @@ export class Cluster {
   readonly #options: ClusterOptions
   #state: Readiness
   #facts: ReadinessFacts
-  #lookedAtMs: number
   #tickedAtMs: number
   /** The longest time between two ticks since the last look. */
   #longestGapMs = 0
+  /** When the process last ran again after a gap. */
+  #wokeAtMs = 0
+  #stopping = false
   #lastHeardMs: number
   #isolatedSinceMs: number | undefined
   #wasReady = false
@@ -54,7 +58,6 @@ export class Cluster {
     this.#options = options
     const now = options.clock.monotonic()
     this.#state = startReadiness(now)
-    this.#lookedAtMs = now
     this.#tickedAtMs = now
     this.#lastHeardMs = now
     this.#facts = this.#look(now)
@@ -74,7 +77,13 @@ export class Cluster {
     void this.#tick()
   }
 
+  /** From now on this node is not ready: it is about to leave. */
+  stopping(): void {
+    this.#stopping = true
+  }
+
   readiness(): { ready: boolean; reason: string } {
+    if (this.#stopping) return { ready: false, reason: 'stopping' }
     return {
       ready: this.#state.kind === 'ready',
       reason: explainReadiness(this.#state, this.#facts)
@@ -84,14 +93,24 @@ export class Cluster {
   /** Whether a tag read here might be stale: ask the mesh before answering (design, section 5). */
   mayBeBehind(): boolean {
     const now = this.#options.clock.monotonic()
-    if (this.#state.kind !== 'ready' || now - this.#lookedAtMs > LOOK_INTERVAL_MS + 1_000)
+    if (this.#state.kind !== 'ready' || now - this.#tickedAtMs > LOOK_INTERVAL_MS + GAP_MS)
       return true
-    return this.#knowsMembers() && now - this.#lastHeardMs > QUIET_MS
+    if (!this.#knowsMembers()) return false
+    // Heartbeats from before a gap may still be read after it, so they do not end the doubt.
+    const isLevelSinceGap = this.#facts.live.every(
+      ({ levelAtMs }) => levelAtMs !== undefined && levelAtMs >= this.#wokeAtMs
+    )
+    return !isLevelSinceGap || now - this.#lastHeardMs > QUIET_MS
   }
 
   /** An unready node that knows of others takes no manifests: it cannot tell what they replace. */
   mustNotWrite(): boolean {
     return this.#state.kind !== 'ready' && !this.#facts.nothingToJoin
+  }
+
+  /** Whether it has been ready since it started: before, it cannot tell who is not there. */
+  get wasReady(): boolean {
+    return this.#wasReady
   }
 
   /** Whether some member cannot be asked now, and with it perhaps the only copy of something. */
@@ -104,7 +123,7 @@ export class Cluster {
   }
 
   /**
-   * Brings the records level with every connected live member, within the time given.
+   * Brings the records level with every live member, within the time given.
    *
    * @returns whether what is unknown here after it is surely unknown: every one of them answered,
    *   and this node has been level with the cluster before
@@ -130,6 +149,7 @@ export class Cluster {
   async #tick(): Promise<void> {
     const tickedAtMs = this.#options.clock.monotonic()
     this.#longestGapMs = Math.max(this.#longestGapMs, tickedAtMs - this.#tickedAtMs)
+    if (tickedAtMs - this.#tickedAtMs > LOOK_INTERVAL_MS + GAP_MS) this.#wokeAtMs = tickedAtMs
     this.#tickedAtMs = tickedAtMs
     if (this.#looking) return
     this.#looking = true
@@ -137,12 +157,11 @@ export class Cluster {
       await this.#options.inventory.settled()
       const now = this.#options.clock.monotonic()
       this.#facts = this.#look(now)
-      this.#lookedAtMs = now
       this.#longestGapMs = 0
       const before = this.#state.kind
       this.#state = stepReadiness(this.#state, this.#facts)
       if (this.#state.kind === 'ready') this.#wasReady = true
-      if (this.#state.kind === 'seeking') this.#levelSince(this.#state.sinceMs)
+      this.#levelSince(this.#state.kind === 'seeking' ? this.#state.sinceMs : this.#wokeAtMs)
       if (this.#state.kind !== before) {
         this.#options.log.info({ from: before, to: this.#state.kind }, 'readiness changed')
       }

@@ -1,6 +1,6 @@
 import type { Algorithm, Digest } from '../digest.ts'
 import { type ParsedManifest, parseStoredManifest } from '../manifest.ts'
-import type { Records } from '../records/records.ts'
+import type { Applied, Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Turns } from '../store/turns.ts'
 import type { Uploads } from '../store/uploads.ts'
@@ -11,16 +11,16 @@ import type { Cluster } from './cluster.ts'
 import { type Acknowledged, Deletion, tagsOf } from './deletion.ts'
 import type { Downloads } from './downloads.ts'
 import type { Inventory } from './inventory.ts'
+import type { Keeper } from './keeper.ts'
 import { ASK_TIMEOUT_MS, Lookup } from './lookup.ts'
-
-/** How long a pushed or mounted blob is kept for the manifest that is to name it. */
-const LEASE_TTL_MS = 24 * 60 * 60 * 1000
+import { unavailable } from './unavailable.ts'
 
 export interface ContentOptions extends AdmissionOptions {
   readonly uploads: Uploads
   readonly records: Records
   readonly downloads: Downloads
   readonly acknowledgement: Acknowledgement
+  readonly keeper: Keeper
 }
 
 type Page = { readonly after?: string; readonly limit: number }
@@ -40,6 +40,7 @@ export class ReplicatedContent {
   readonly #admission: Admission
   readonly #lookup: Lookup
   readonly #deletion: Deletion
+  readonly #keeper: Keeper
   /** By repository, or a tag could be left that points at a manifest deleted meanwhile. */
   readonly #turns = new Turns<string>()
 
@@ -53,6 +54,7 @@ export class ReplicatedContent {
     this.#acknowledgement = options.acknowledgement
     this.#admission = new Admission(options)
     this.#lookup = new Lookup(options.cluster)
+    this.#keeper = options.keeper
     this.#deletion = new Deletion({ ...options, lookup: this.#lookup })
   }
 
@@ -66,11 +68,13 @@ export class ReplicatedContent {
     const { graph } = this.#inventory
     if (!graph.isVisible(repository, digest)) await this.#cluster.catchUp(ASK_TIMEOUT_MS)
     if (!graph.isVisible(repository, digest)) return undefined
-    const stat = this.#blobs.stat(digest)
-    if (stat !== undefined) return stat
-    const { held } = await this.#cluster.locate([digest], ASK_TIMEOUT_MS)
-    const sizeBytes = held.get(digest)
-    return sizeBytes === undefined ? undefined : { sizeBytes }
+    return this.#keeper.pinned([digest], async () => {
+      const sizeBytes = await this.#sizeOf(digest)
+      if (sizeBytes === undefined) return undefined
+      // Whoever asks may be about to push a manifest that names it, and will not upload it then.
+      const isKept = await this.#keeper.tryLease(repository, digest, sizeBytes)
+      return isKept || graph.isReached(repository, digest) ? { sizeBytes } : undefined
+    })
   }
 
   async manifest(repository: string, reference: string, signal: AbortSignal) {
@@ -88,8 +92,10 @@ export class ReplicatedContent {
       digest => this.#blobs.stat(digest) === undefined
     )
     if (absent.length === 0) return found
-    const { held } = await this.#cluster.locate(absent, ASK_TIMEOUT_MS)
-    return absent.every(digest => held.has(digest)) ? found : undefined
+    const { held, silent } = await this.#cluster.locate(absent, ASK_TIMEOUT_MS)
+    if (absent.every(digest => held.has(digest))) return found
+    if (silent.length === 0) return undefined
+    throw unavailable(`not every live member has said whether it holds what ${reference} needs`)
   }
 
   async putManifest(
@@ -100,27 +106,13 @@ export class ReplicatedContent {
   ): Promise<Acknowledged> {
     this.#admission.requireReady()
     this.#admission.requireRoom()
-    const absent = await this.#admission.requireReferences(repository, manifest)
-    await this.#blobs.put(manifest.bytes, manifest.digest)
-    const { digest, mediaType } = manifest
-    const link = {
-      kind: 'link' as const,
-      repository,
-      digest,
-      mediaType,
-      sizeBytes: manifest.bytes.length,
-      ...(absent.length > 0 && { absent })
-    }
-    const tagWrites = tags.map(tag => ({ kind: 'tag' as const, repository, tag, digest }))
-    const applied = await this.#turns.take(repository, () =>
-      this.#records.write([link, ...tagWrites])
+    const { digest, references } = manifest
+    const named = references.map(reference => reference.digest)
+    const applied = await this.#keeper.pinned([digest, ...named], () =>
+      this.#link(repository, tags, manifest)
     )
-    await this.#inventory.settled()
-    const [toldLate, owed] = await Promise.all([
-      this.#acknowledgement.told(applied),
-      this.#acknowledgement.copied({ repository, tags, digest }, signal)
-    ])
-    return { warnings: [...toldLate, ...owed] }
+    const image = { repository, tags, digest }
+    return { warnings: await this.#acknowledgement.pushed(applied, image, signal) }
   }
 
   async deleteTag(repository: string, tag: string): Promise<Acknowledged | undefined> {
@@ -194,12 +186,12 @@ export class ReplicatedContent {
         ? [...graph.repositoriesOf(digest)].some(name => mayPull(name as Name))
         : graph.isVisible(from, digest)
     if (!isVisible) return false
-    const sizeBytes =
-      this.#blobs.stat(digest)?.sizeBytes ??
-      (await this.#cluster.locate([digest], ASK_TIMEOUT_MS)).held.get(digest)
-    if (sizeBytes === undefined) return false
-    await this.#lease(repository, digest, sizeBytes)
-    return true
+    return this.#keeper.pinned([digest], async () => {
+      const sizeBytes = await this.#sizeOf(digest)
+      if (sizeBytes === undefined) return false
+      await this.#keeper.lease(repository, digest, sizeBytes)
+      return true
+    })
   }
 
   async createUpload(
@@ -225,13 +217,16 @@ export class ReplicatedContent {
     }
   ) {
     this.#admission.requireRoom(options.lengthBytes)
-    await this.#uploads.append(this.#uploads.get(repository, id), body, options)
+    const upload = this.#uploads.get(repository, id)
+    await this.#uploads.append(upload, body, { ...options, chunks: 'given' })
     return this.#uploads.get(repository, id)
   }
 
   async finishUpload(repository: string, id: string, digest: Digest): Promise<void> {
-    const { sizeBytes } = await this.#uploads.finish(this.#uploads.get(repository, id), digest)
-    await this.#lease(repository, digest, sizeBytes)
+    await this.#keeper.pinned([digest], async () => {
+      const { sizeBytes } = await this.#uploads.finish(this.#uploads.get(repository, id), digest)
+      await this.#keeper.lease(repository, digest, sizeBytes)
+    })
   }
 
   async cancelUpload(repository: string, id: string): Promise<void> {
@@ -256,11 +251,36 @@ export class ReplicatedContent {
     return bytes && parseStoredManifest(bytes, mediaType).annotations
   }
 
-  async #lease(repository: string, digest: Digest, sizeBytes: number): Promise<void> {
-    await this.#records.write([
-      { kind: 'lease', repository, digest, sizeBytes, ttlMs: LEASE_TTL_MS }
-    ])
+  /** Stores a manifest, and writes into the records that it is here, and whose tags it has. */
+  async #link(
+    repository: string,
+    tags: readonly string[],
+    manifest: ParsedManifest
+  ): Promise<readonly Applied[]> {
+    const absent = await this.#admission.requireReferences(repository, manifest)
+    await this.#blobs.put(manifest.bytes, manifest.digest)
+    const { digest, mediaType } = manifest
+    const link = {
+      kind: 'link' as const,
+      repository,
+      digest,
+      mediaType,
+      sizeBytes: manifest.bytes.length,
+      ...(absent.length > 0 && { absent })
+    }
+    const tagWrites = tags.map(tag => ({ kind: 'tag' as const, repository, tag, digest }))
+    const applied = await this.#turns.take(repository, () =>
+      this.#records.write([link, ...tagWrites])
+    )
     await this.#inventory.settled()
+    return applied
+  }
+
+  /** From here, or from whoever has it. */
+  async #sizeOf(digest: Digest): Promise<number | undefined> {
+    const stat = this.#blobs.stat(digest)
+    if (stat !== undefined) return stat.sizeBytes
+    return (await this.#cluster.locate([digest], ASK_TIMEOUT_MS)).held.get(digest)
   }
 }
 

@@ -38,6 +38,7 @@ export class Graph {
   readonly #children = new Map<Digest, readonly GraphReference[]>()
   readonly #parents = new Map<Digest, Map<Digest, GraphReference>>()
   readonly #referrers = new Map<Digest, Map<Digest, Referrer>>()
+  readonly #subjects = new Map<Digest, Digest>()
 
   addLink(repository: string, manifest: Digest, mediaType: string, absent: Absent = []): void {
     const links = this.#links.get(manifest) ?? new Map<string, Absent>()
@@ -78,6 +79,7 @@ export class Graph {
   addReferrer(subject: Digest, referrer: Referrer): void {
     const referrers = this.#referrers.get(subject) ?? new Map<Digest, Referrer>()
     this.#referrers.set(subject, referrers.set(referrer.digest, referrer))
+    this.#subjects.set(referrer.digest, subject)
   }
 
   /** The manifests of a repository that refer to another one, by digest; it need not exist itself. */
@@ -119,7 +121,32 @@ export class Graph {
 
   /** Whether some live link or lease calls for this blob. */
   isWanted(digest: Digest): boolean {
-    return this.#someAncestor(digest, each => this.isRoot(each))
+    return this.claim(digest) !== undefined
+  }
+
+  /** What calls for this blob, itself or through manifests that name it: a live link, or else a lease. */
+  claim(digest: Digest): 'link' | 'lease' | undefined {
+    let isLeased = false
+    const isLinked = this.#someAncestor(digest, each => {
+      isLeased ||= this.#leases.has(each)
+      return this.#links.has(each)
+    })
+    if (isLinked) return 'link'
+    return isLeased ? 'lease' : undefined
+  }
+
+  /** Forgets what a manifest names. Only for one that nothing calls for and that is not held. */
+  forget(manifest: Digest): void {
+    const children = this.#children.get(manifest) ?? []
+    this.#children.delete(manifest)
+    for (const { digest } of children) drop(this.#parents, digest, manifest)
+    const subject = this.#subjects.get(manifest)
+    if (subject !== undefined) drop(this.#referrers, subject, manifest)
+    this.#subjects.delete(manifest)
+    for (const digest of [manifest, ...children.map(child => child.digest)]) {
+      const isKnown = [this.#parents, this.#links, this.#children].some(all => all.has(digest))
+      if (!isKnown) this.#manifestTypes.delete(digest)
+    }
   }
 
   /** The media type of a blob that is linked, or named by an index, as a manifest. */
@@ -192,4 +219,9 @@ export class Graph {
     }
     return false
   }
+}
+
+function drop<T>(all: Map<Digest, Map<Digest, T>>, outer: Digest, inner: Digest): void {
+  const entries = all.get(outer)
+  if (entries?.delete(inner) && entries.size === 0) all.delete(outer)
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
+import { isCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import {
   isManifestType,
@@ -10,6 +11,12 @@ import {
 import type { Applied, Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Graph, type GraphReference } from './graph.ts'
+
+/** A disk or a process short of something for a moment is asked again about as often as a person would. */
+const READ_RETRY_MS = 1_000
+
+/** Manifests read at a time at a start: one after the other, 5,000 of them take twice as long. */
+const FIRST_READERS = 16
 
 /** How far into the records the missing list below has been worked out. */
 export interface CaughtUp {
@@ -36,6 +43,7 @@ export class Inventory {
   #heard: Applied[] = []
   #heardUpTo: CaughtUp = { root: '', sequence: 0 }
   #caughtUp: CaughtUp = { root: '', sequence: 0 }
+  readonly #retries = new Set<NodeJS.Timeout>()
   #work: Promise<void> = Promise.resolve()
 
   private constructor(options: { blobs: Blobs; records: Records; clock: Clock; log: Log }) {
@@ -72,10 +80,37 @@ export class Inventory {
 
   /** Whether everything the manifest reaches, itself included, is held. */
   holdsAll(manifest: Digest): boolean {
+    if (!this.knowsReach(manifest)) return false
     for (const digest of this.graph.reach(manifest)) {
       if (this.#blobs.stat(digest) === undefined) return false
     }
     return true
+  }
+
+  /** Whether all manifests that the image reaches have been read here, so that nothing hides below. */
+  knowsReach(manifest: Digest): boolean {
+    if (!this.graph.isRead(manifest)) return false
+    for (const digest of this.graph.reach(manifest)) {
+      if (this.graph.manifestType(digest) !== undefined && !this.graph.isRead(digest)) return false
+    }
+    return true
+  }
+
+  /** Ends leases whose time is over, whatever their records say. */
+  endLeases(names: readonly { readonly repository: string; readonly digest: Digest }[]): void {
+    for (const { repository, digest } of names) this.graph.removeLease(repository, digest)
+    this.#forgetUnwanted()
+  }
+
+  /** A blob that nothing calls for is held no more. */
+  forget(digest: Digest): void {
+    this.graph.forget(digest)
+    this.#linkedAt.delete(digest)
+  }
+
+  /** Tries once more to read a manifest that is held and could not be read. */
+  readAgain(manifest: Digest): void {
+    this.#enqueue(() => this.#expand(manifest))
   }
 
   /** Waits until all of an image is held; false when the signal comes first. */
@@ -87,7 +122,7 @@ export class Inventory {
     try {
       for (;;) {
         await this.settled()
-        if (this.graph.isRead(manifest) && this.holdsAll(manifest)) return true
+        if (this.holdsAll(manifest)) return true
         if (signal.aborted) return false
         await changed.promise
         changed = Promise.withResolvers<void>()
@@ -111,6 +146,7 @@ export class Inventory {
 
   async close(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
+    for (const timer of this.#retries) clearTimeout(timer)
     await this.#work
   }
 
@@ -127,7 +163,11 @@ export class Inventory {
     for await (const { repository, digest } of this.#records.leases()) {
       this.graph.addLease(repository, digest)
     }
-    for (const root of this.graph.roots()) await this.#expand(root)
+    const roots = [...this.graph.roots()].values()
+    const expandRest = async () => {
+      for (const root of roots) await this.#expand(root)
+    }
+    await Promise.all(Array.from({ length: FIRST_READERS }, expandRest))
     this.#caughtUp = caughtUp
   }
 
@@ -212,8 +252,19 @@ export class Inventory {
       }
     } catch (error) {
       this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
-      if (this.#blobs.stat(manifest) !== undefined) this.graph.addManifest(manifest, [])
+      // What cannot be read for now may name anything: its blobs must neither be collected nor be
+      // counted as held. Only verified bytes that are no manifest name nothing.
+      if (isCode(error, 'MANIFEST_INVALID')) this.graph.addManifest(manifest, [])
+      else if (this.#blobs.stat(manifest) !== undefined) this.#readLater(manifest)
     }
+  }
+
+  #readLater(manifest: Digest): void {
+    const timer = setTimeout(() => {
+      this.#retries.delete(timer)
+      this.readAgain(manifest)
+    }, READ_RETRY_MS).unref()
+    this.#retries.add(timer)
   }
 
   #miss(digest: Digest): void {

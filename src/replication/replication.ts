@@ -8,22 +8,35 @@ import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
 import type { Fetcher } from '../swarm/fetcher.ts'
 import { Holders } from '../swarm/holders.ts'
+import type { Relay } from '../swarm/relay.ts'
 import { Acknowledgement } from './acknowledgement.ts'
 import type { Sparse } from './admission.ts'
 import { Announcer } from './announcer.ts'
 import { Cluster } from './cluster.ts'
+import {
+  type Collection,
+  type CollectionMode,
+  Collector,
+  MAX_LOOK_INTERVAL_MS
+} from './collector.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Inventory } from './inventory.ts'
+import { Keeper } from './keeper.ts'
+import { Leases } from './leases.ts'
 import { Locator } from './locator.ts'
 import { MemberRecords } from './member-records.ts'
+import { Pins } from './pins.ts'
 import { Replicator } from './replicator.ts'
 import { Report } from './report.ts'
 import { Roots } from './roots.ts'
+import { RunningTime } from './running-time.ts'
 import { Sightings } from './sightings.ts'
 import { Synchroniser } from './synchroniser.ts'
+import { UploadHomes } from './upload-homes.ts'
+import { Verification } from './verification.ts'
 
 /** A heartbeat names so many missing blobs, and counts the rest. */
 const MAX_NAMED_MISSING = 1_000
@@ -37,11 +50,14 @@ export interface ReplicationOptions {
   readonly copies: number | 'all'
   readonly ackWaitMs: number
   readonly ackShort: 'accept' | 'reject'
+  readonly leaseMs: number
+  readonly gcGraceMs: number
   readonly blobs: Blobs
   readonly uploads: Uploads
   readonly records: Records
   readonly mesh: Mesh
   readonly fetcher: Fetcher
+  readonly relay: Relay
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -53,8 +69,15 @@ export interface ReplicationOptions {
 export class Replication {
   /** What the registry serves. */
   readonly content: ReplicatedContent
+  /** Where the uploads are that are not here. */
+  readonly uploadHomes: UploadHomes
   /** What the outside may ask. */
   readonly report: Report
+  /** What its operator may have it do. */
+  readonly operations: {
+    collect(mode: CollectionMode): Promise<Collection>
+    verify(): ReturnType<Verification['run']>
+  }
   readonly #options: ReplicationOptions
   readonly #inventory: Inventory
   readonly #synchroniser: Synchroniser
@@ -64,15 +87,29 @@ export class Replication {
   readonly #cluster: Cluster
   readonly #copies: Copies
   readonly #roots: Roots
+  readonly #leases: Leases
+  readonly #collector: Collector
+  readonly #verification: Verification
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
   static async open(options: ReplicationOptions): Promise<Replication> {
-    const { blobs, records, clock, log } = options
-    return new Replication(options, await Inventory.open({ blobs, records, clock, log }))
+    const { blobs, records, clock, random, log } = options
+    const time = new RunningTime(clock, 2 * MAX_LOOK_INTERVAL_MS)
+    const leases = await Leases.open({
+      ...{ records, random, ttlMs: options.leaseMs },
+      nowMs: () => time.ms()
+    })
+    const inventory = await Inventory.open({ blobs, records, clock, log })
+    return new Replication(options, inventory, leases, time)
   }
 
-  private constructor(options: ReplicationOptions, inventory: Inventory) {
+  private constructor(
+    options: ReplicationOptions,
+    inventory: Inventory,
+    leases: Leases,
+    time: RunningTime
+  ) {
     const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
     const { clock, random, log } = options
     this.#options = options
@@ -114,10 +151,33 @@ export class Replication {
       ackWaitMs: options.ackWaitMs,
       ackShort: options.ackShort
     })
+    const pins = new Pins()
+    this.#leases = leases
+    this.#collector = new Collector({
+      ...{ ...shared, uploads, mesh, metrics, leases, pins, time, log },
+      synchroniser: this.#synchroniser,
+      cluster: this.#cluster,
+      replicator: this.#replicator,
+      graceMs: options.gcGraceMs
+    })
+    this.#verification = new Verification({
+      ...{ blobs, inventory, clock, log },
+      replicator: this.#replicator,
+      onChecked: bytes => metrics.checkedBytes.inc(bytes)
+    })
+    this.operations = {
+      collect: mode => this.#collector.collect(mode),
+      verify: () => this.#verification.run()
+    }
     this.content = new ReplicatedContent({
       ...{ ...shared, uploads, acknowledgement },
+      keeper: new Keeper({ records, inventory, leases, pins, log }),
       cluster: this.#cluster,
       sparse: options.sparse
+    })
+    this.uploadHomes = new UploadHomes({
+      ...{ mesh, relay: options.relay },
+      hasCaughtUp: () => this.#cluster.wasReady
     })
     this.report = new Report({
       ...shared,
@@ -141,6 +201,7 @@ export class Replication {
     this.#synchroniser.start()
     this.#replicator.start()
     this.#cluster.start()
+    this.#collector.start()
   }
 
   /** What this node says of itself in each heartbeat. */
@@ -161,7 +222,15 @@ export class Replication {
     }
   }
 
+  /** Says to probes and peers that this node is about to leave. */
+  stopping(): void {
+    this.#cluster.stopping()
+  }
+
   async close(): Promise<void> {
+    this.#verification.close()
+    await this.#collector.close()
+    this.#leases.close()
     this.#cluster.close()
     this.#replicator.close()
     await this.#downloads.close()

@@ -139,12 +139,13 @@ export class Report {
     const { acknowledgement, copies } = this.#options
     const wanted = acknowledgement.wantedCopies()
     const degraded = []
-    for (const { repository, tags, digest } of acknowledgement.owed()) {
+    for (const image of acknowledgement.owed()) {
+      const { repository, tags, digest } = image
       const count = copies.count(digest)
-      if (count >= wanted) acknowledgement.redeem(digest)
+      if (count >= wanted) acknowledgement.redeem(image)
       else {
-        const image = { repository, digest, bytes: this.#size(digest), copies: count }
-        degraded.push(...tags.map(tag => ({ ...image, tag })))
+        const shown = { repository, digest, bytes: this.#size(digest), copies: count }
+        degraded.push(...tags.map(tag => ({ ...shown, tag })))
       }
     }
     return degraded
@@ -182,5 +183,7 @@ export class Report {
 }
 
 function describePeer({ id, name, address, state, connected, beat }: PeerView) {
-  return { id, name, address, state, connected, missing: beat?.missingCount ?? null }
+  // What it said before it went away may no longer be so.
+  const missing = state === 'live' ? (beat?.missingCount ?? null) : null
+  return { id, name, address, state, connected, missing }
 }

@@ -36,6 +36,8 @@ export class Synchroniser {
   readonly #running = new Map<string, Promise<boolean>>()
   readonly #queued = new Map<string, Promise<boolean>>()
   readonly #level = new Map<string, number>()
+  /** Records other than of members that each peer has brought, whichever side asked, since it connected. */
+  readonly #facts = new Map<string, number>()
   readonly #metListeners = new Set<(peer: string, received: number) => void>()
   readonly #unsubscribe: () => void
   #loop: Promise<void> | undefined
@@ -52,11 +54,14 @@ export class Synchroniser {
     this.#random = options.random
     this.#clock = options.clock
     this.#log = options.log
-    this.#mesh.handle(RECONCILE_PROTOCOL, MAX_FRAME_BYTES, (_peer, request) =>
-      answer(this.#records, request)
+    this.#mesh.handle(RECONCILE_PROTOCOL, MAX_FRAME_BYTES, (peer, request) =>
+      answer(this.#storeFor(peer), request)
     )
-    this.#mesh.on('connected', peer => void this.#level.delete(peer))
-    this.#mesh.on('connected', peer => void this.level(peer))
+    this.#mesh.on('connected', peer => {
+      this.#level.delete(peer)
+      this.#facts.delete(peer)
+      void this.level(peer)
+    })
     this.#unsubscribe = this.#records.onApplied(applied => this.#gossip(applied))
   }
 
@@ -94,11 +99,12 @@ export class Synchroniser {
     return next
   }
 
-  /** Levels with every connected live member; those that do not answer within `timeoutMs` are silent. */
+  /** Levels with every live member; those not connected, or not answering in time, are silent. */
   async levelWithAll(timeoutMs: number): Promise<Asked> {
-    const peers = this.#mesh.peers().filter(peer => peer.connected && peer.state === 'live')
+    const live = this.#mesh.peers().filter(({ state }) => state === 'live')
+    const peers = live.filter(({ connected }) => connected)
     const answered: string[] = []
-    const silent: string[] = []
+    const silent = live.filter(({ connected }) => !connected).map(({ id }) => id)
     const deadline = new AbortController()
     await Promise.all(
       peers.map(async ({ id }) => {
@@ -129,21 +135,9 @@ export class Synchroniser {
       this.#closing.signal,
       AbortSignal.timeout(RECONCILE_TIMEOUT_MS)
     ])
-    let facts = 0
-    const counting: ReconcileStore = {
-      root: () => this.#records.root(),
-      bucketHashes: () => this.#records.bucketHashes(),
-      idsOf: bucket => this.#records.idsOf(bucket),
-      get: ids => this.#records.get(ids),
-      apply: async records => {
-        const result = await this.#records.apply(records)
-        facts += result.applied.filter(({ kind }) => kind !== 'member').length
-        return result
-      }
-    }
     try {
       const { received, sent, refused } = await reconcile(
-        counting,
+        this.#storeFor(peer),
         request =>
           this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
             signal,
@@ -155,13 +149,32 @@ export class Synchroniser {
       this.#level.set(peer, this.#clock.monotonic())
       if (received + sent > 0) this.#log.info({ peer, received, sent }, 'records reconciled')
       if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')
-      if (isFirst) for (const listener of this.#metListeners) listener(peer, facts)
+      if (isFirst)
+        for (const listener of this.#metListeners) {
+          listener(peer, this.#facts.get(peer) ?? 0)
+        }
       return true
     } catch (error) {
       if (!this.#closing.signal.aborted) {
         this.#log.debug({ peer, err: error }, 'reconciliation failed')
       }
       return false
+    }
+  }
+
+  /** The records, counting what the peer brings. */
+  #storeFor(peer: string): ReconcileStore {
+    return {
+      root: () => this.#records.root(),
+      bucketHashes: () => this.#records.bucketHashes(),
+      idsOf: bucket => this.#records.idsOf(bucket),
+      get: ids => this.#records.get(ids),
+      apply: async records => {
+        const result = await this.#records.apply(records)
+        const facts = result.applied.filter(({ kind }) => kind !== 'member').length
+        this.#facts.set(peer, (this.#facts.get(peer) ?? 0) + facts)
+        return result
+      }
     }
   }
 

@@ -1,6 +1,10 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type Algorithm, type Digest, finishDigest, startDigest } from '../digest.ts'
 import { StarlingError, systemCode } from '../errors.ts'
 import { readFully } from './disk.ts'
+
+/** Hashed in a millisecond at most, so that nobody waits for the event loop. */
+const CHECK_BYTES = 1024 * 1024
 
 /** The file of a blob, open for reading; it notices when the file is not what it should be. */
 export class BlobFile {
@@ -9,6 +13,7 @@ export class BlobFile {
   readonly #sizeBytes: number
   readonly #inode: number
   #damaged = false
+  #condemned = false
 
   /**
    * Opens the file; `undefined` when it is missing, unreadable or of another size. Throws
@@ -34,8 +39,14 @@ export class BlobFile {
     this.#inode = inode
   }
 
-  /** Fills the buffer from `position`. Throws `DATA_DAMAGED` when the file does not go so far. */
+  /**
+   * Fills the buffer from `position`. Throws `DATA_DAMAGED` when the file does not go so far, or has
+   * been condemned.
+   */
   async read(buffer: Uint8Array, position: number): Promise<void> {
+    if (this.#condemned) {
+      throw new StarlingError('DATA_DAMAGED', `${this.#path} was found damaged by another reader`)
+    }
     try {
       const bytesRead = await readFully(this.#handle, buffer, position)
       if (bytesRead === buffer.length) return
@@ -52,6 +63,38 @@ export class BlobFile {
     const bytes = Buffer.alloc(this.#sizeBytes)
     await this.read(bytes, 0)
     return bytes
+  }
+
+  /**
+   * The digest of all its bytes; `undefined` when they cannot be read to the end. Throws
+   * `UNAVAILABLE` when the trouble is not the file's.
+   *
+   * @param pace waited for before so many bytes are read
+   */
+  async digest(
+    algorithm: Algorithm,
+    pace: (bytes: number) => Promise<void>
+  ): Promise<Digest | undefined> {
+    const hash = startDigest(algorithm)
+    const buffer = Buffer.allocUnsafeSlow(Math.min(CHECK_BYTES, this.#sizeBytes))
+    for (let at = 0; at < this.#sizeBytes; ) {
+      const chunk = buffer.subarray(0, this.#sizeBytes - at)
+      await pace(chunk.length)
+      try {
+        await this.read(chunk, at)
+      } catch (cause) {
+        if (this.#damaged) return undefined
+        throw new StarlingError('UNAVAILABLE', `cannot read ${this.#path}`, { cause })
+      }
+      hash.update(chunk)
+      at += chunk.length
+    }
+    return finishDigest(algorithm, hash)
+  }
+
+  /** Ends all reading: the bytes were found to be wrong. */
+  condemn(): void {
+    this.#condemned = true
   }
 
   /** Whether a read met damage. */

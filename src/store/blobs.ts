@@ -1,5 +1,6 @@
 import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
+import { Cache } from '../cache.ts'
 import { type Algorithm, algorithmOf, type Digest, digestOf } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -10,6 +11,7 @@ import { blobPath, type Layout, layoutOf } from './layout.ts'
 import type { BlobStat, Partial } from './partial.ts'
 import { Partials } from './partials.ts'
 import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
+import { Readers } from './readers.ts'
 
 export interface BlobsOptions {
   readonly dataDir: string
@@ -20,6 +22,9 @@ export interface BlobsOptions {
   readonly signal?: AbortSignal
 }
 
+/** Some ten thousand manifests, in the memory that a node may take beside its idle 150 MiB. */
+const MAX_CACHED_BYTES = 32 * 1024 * 1024
+
 /**
  * Blobs on disk, named by their digest. A file under its final name is complete, verified and
  * durable; everything else lies in `partial/`.
@@ -28,6 +33,9 @@ export class Blobs {
   readonly #layout: Layout
   readonly #holdings: Holdings
   readonly #partials: Partials
+  /** Whole small blobs; their digest was checked when they were read. */
+  readonly #cached = new Cache<Digest, Buffer>(MAX_CACHED_BYTES, bytes => bytes.length)
+  readonly #readers = new Readers()
   #closing: Promise<void> | undefined
 
   /**
@@ -62,6 +70,7 @@ export class Blobs {
     this.#layout = layout
     this.#holdings = holdings
     this.#partials = partials
+    holdings.lost.add(digest => this.#readers.condemn(digest))
   }
 
   /** What is held under this digest, from memory. */
@@ -87,11 +96,13 @@ export class Blobs {
     const stat = this.#known(digest)
     const within = withinSize(range, stat.sizeBytes)
     const file = await this.#open(digest, stat)
+    this.#readers.add(digest, file)
     return new RangeStream(
       {
         read: (buffer, position) => file.read(buffer, position),
         reach: async () => stat.sizeBytes,
         release: async () => {
+          this.#readers.remove(digest, file)
           await file.close()
           if (!file.damaged) return
           await this.#holdings.lose(digest, 'its file broke off', () => file.isStillInPlace())
@@ -102,22 +113,55 @@ export class Blobs {
   }
 
   /**
-   * The whole of a small blob, its digest checked. Throws `SIZE_INVALID` above the limit, and
-   * `BLOB_UNKNOWN` as {@link read}, also when the bytes have rotted.
+   * The whole of a small blob, its digest checked; nobody may change the bytes, since they are kept
+   * for the next time. Throws `SIZE_INVALID` above the limit, and `BLOB_UNKNOWN` as {@link read},
+   * also when the bytes have rotted.
    */
   async bytes(digest: Digest, limitBytes: number): Promise<Buffer> {
     const stat = this.#known(digest)
     if (stat.sizeBytes > limitBytes) {
       throw new StarlingError('SIZE_INVALID', `${digest} has more than ${limitBytes} bytes`)
     }
+    const cached = this.#cached.get(digest)
+    if (cached !== undefined) return cached
     const bytes = await this.#whole(digest, stat)
-    if (bytes !== undefined) return bytes
+    if (bytes !== undefined) {
+      this.#cached.set(digest, bytes)
+      return bytes
+    }
     await this.#holdings.lose(
       digest,
       'its bytes do not match its digest',
       async () => (await this.#whole(digest, stat)) === undefined
     )
     throw unknown(digest)
+  }
+
+  /**
+   * Reads a blob again and compares it with its digest. One that is damaged is lost, as in
+   * {@link read}, and streams that read it end. Throws `UNAVAILABLE` when it cannot be read now.
+   *
+   * @param pace waited for before so many bytes are read
+   */
+  async check(
+    digest: Digest,
+    pace: (bytes: number) => Promise<void>
+  ): Promise<'sound' | 'damaged' | 'gone'> {
+    const stat = this.stat(digest)
+    if (stat === undefined) return 'gone'
+    const file = await this.#open(digest, stat).catch((error: unknown) => {
+      if (isCode(error, 'BLOB_UNKNOWN')) return undefined
+      throw error
+    })
+    if (file === undefined) return 'damaged'
+    try {
+      if ((await file.digest(algorithmOf(digest), pace)) === digest) return 'sound'
+      const reason = 'its bytes do not match its digest'
+      await this.#holdings.lose(digest, reason, () => file.isStillInPlace())
+      return 'damaged'
+    } finally {
+      await file.close()
+    }
   }
 
   /** Stores a small blob, durably; nothing happens when it is held. Throws `DIGEST_INVALID`. */
@@ -146,9 +190,21 @@ export class Blobs {
     return this.#partials.names()
   }
 
-  /** Lets a blob go, and its disk space once its last reader has ended. `onLost` is not told. */
-  remove(digest: Digest): Promise<void> {
-    return this.#holdings.remove(digest)
+  /** Removes what is left of a download; false while somebody has it open. */
+  removePartial(name: string): Promise<boolean> {
+    return this.#partials.remove(name)
+  }
+
+  /**
+   * Lets a blob go, and its disk space once its last reader has ended. `onLost` is not told.
+   *
+   * @param mayGo asked at the very last, when whoever else wants to store it has to wait
+   * @returns whether it was held and went
+   */
+  async remove(digest: Digest, mayGo: () => boolean = () => true): Promise<boolean> {
+    const went = await this.#holdings.remove(digest, mayGo)
+    if (went) this.#cached.delete(digest)
+    return went
   }
 
   /** Calls the listener after each durable commit, until the function given back is called. */

@@ -120,9 +120,17 @@ export class Holdings {
     })
   }
 
-  /** Lets a blob go; streams that read it run to their end. */
-  remove(digest: Digest): Promise<void> {
-    return this.#turns.take(digest, () => this.#drop(digest))
+  /**
+   * Lets a blob go, if it may when its turn has come; streams that read it run to their end.
+   *
+   * @returns whether it went
+   */
+  remove(digest: Digest, mayGo: () => boolean): Promise<boolean> {
+    return this.#turns.take(digest, async () => {
+      if (!this.#sizes.has(digest) || !mayGo()) return false
+      await this.#drop(digest)
+      return true
+    })
   }
 
   /**

@@ -5,7 +5,7 @@ import { StarlingError } from '../errors.ts'
 import { type Disk, type DiskFile, diskError } from './disk.ts'
 import { type FollowRange, followSource, Growth } from './follow.ts'
 import { RangeStream, withinSize } from './range-stream.ts'
-import { Writer } from './writer.ts'
+import { type Ownership, Writer } from './writer.ts'
 
 export interface BlobStat {
   readonly sizeBytes: number
@@ -84,13 +84,14 @@ export class Partial {
   }
 
   /**
-   * Takes the next chunk, which the caller may not change afterwards. Waits while the disk is
-   * behind. Throws `DISK_FULL` or `DISK_FAILED`, and then the partial is discarded.
+   * Takes the next chunk, which the caller may not change afterwards, nor look at when it is given
+   * away. Waits while the disk is behind. Throws `DISK_FULL` or `DISK_FAILED`, and then the partial
+   * is discarded.
    */
-  async append(chunk: Uint8Array): Promise<void> {
+  async append(chunk: Uint8Array, ownership: Ownership = 'lent'): Promise<void> {
     this.#checkOpen()
     this.#hash.update(chunk)
-    await this.#orDiscard(this.#writer.append(chunk))
+    await this.#orDiscard(this.#writer.append(chunk, ownership))
   }
 
   /** Waits until the file has all bytes taken, so that they survive a kill; throws as `append`. */

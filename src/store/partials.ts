@@ -23,6 +23,7 @@ export interface PartialsOptions {
 export class Partials {
   readonly #options: PartialsOptions
   readonly #opened = new Map<string, Promise<Partial>>()
+  readonly #removing = new Set<string>()
   #temporaries = 0
 
   /** Removes what nobody can go on with: temporary files of an earlier process, and strangers. */
@@ -58,6 +59,18 @@ export class Partials {
     return this.#take(`${this.#temporaries}.tmp`, algorithm, undefined)
   }
 
+  /** Removes one that nobody has open; false when somebody has. */
+  async remove(name: string): Promise<boolean> {
+    if (!isPartialName(name) || this.#opened.has(name) || this.#removing.has(name)) return false
+    this.#removing.add(name)
+    try {
+      await this.#options.disk.remove(join(this.#options.directory, name))
+      return true
+    } finally {
+      this.#removing.delete(name)
+    }
+  }
+
   /** Closes those still open; they are kept. */
   async close(): Promise<void> {
     const opened = await Promise.allSettled(this.#opened.values())
@@ -67,7 +80,7 @@ export class Partials {
   }
 
   #take(name: string, algorithm: Algorithm, signal: AbortSignal | undefined): Promise<Partial> {
-    if (this.#opened.has(name)) {
+    if (this.#opened.has(name) || this.#removing.has(name)) {
       throw new StarlingError('UNAVAILABLE', `${name} is being written by somebody else`)
     }
     const partial = Partial.open({

@@ -1,19 +1,14 @@
 import type { Writable } from 'node:stream'
 import { StarlingError } from '../errors.ts'
-
-/**
- * Small enough to stay in the processor's cache between being read from a file and being copied
- * into a socket, which is worth more than fewer calls (`bench pull`).
- */
-const BUFFER_BYTES = 256 * 1024
+import { buffers } from './buffers.ts'
 
 /** Fills the buffer as far as it can, and gives the part that it filled; nothing at the end. */
 export type Fill = (buffer: Buffer) => Promise<Buffer | undefined>
 
 /**
- * Writes bytes to where they are wanted by way of two buffers of its own: one is filled while the
- * other one leaves. The writable's word that a write is done is waited for before a buffer is
- * filled again, so nobody may keep what it is given. The writable is not ended.
+ * Writes bytes to where they are wanted by way of two buffers: one is filled while the other
+ * leaves. The writable's word that a write is done is waited for before a buffer is filled again,
+ * so nobody may keep what it is given. The writable is not ended.
  *
  * Throws when the writable fails or closes first, or when `fill` throws.
  */
@@ -24,9 +19,9 @@ export async function sendRange(
   onBytes: (count: number) => void
 ): Promise<void> {
   const steps = new Steps(to)
-  const bufferBytes = Math.min(BUFFER_BYTES, sizeBytes)
-  let empty = Buffer.allocUnsafeSlow(bufferBytes)
-  let full = Buffer.allocUnsafeSlow(bufferBytes)
+  let empty = buffers.take(sizeBytes)
+  let full = buffers.take(sizeBytes)
+  let isOver = false
   try {
     let filled = await steps.take(fill(full))
     while (filled !== undefined) {
@@ -39,8 +34,13 @@ export async function sendRange(
       filled = await steps.take(filling)
       ;[empty, full] = [full, empty]
     }
+    isOver = true
   } finally {
     steps.end()
+    for (const buffer of [empty, full]) {
+      if (isOver) buffers.giveBack(buffer)
+      else buffers.drop(buffer)
+    }
   }
 }
 

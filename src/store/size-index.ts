@@ -10,6 +10,10 @@ import type { Log } from '../log.ts'
 const LOCK_WAIT_MS = 5_000
 const LOCK_RETRY_MS = 100
 
+/** Entries taken from Level at a time, and the bytes of them: one by one takes twice as long. */
+const READ_ENTRIES = 1_000
+const READ_BYTES = 256 * 1024
+
 /** The first word of every entry; one that starts otherwise is not read, and the file is asked. */
 const FORMAT = 'v1'
 
@@ -88,11 +92,17 @@ async function openAndLoad(
   const level = await openLevel(options)
   try {
     const sizes = new Map<Digest, number>()
-    for await (const [key, value] of level.iterator()) {
-      const digest = tryDigest(key)
-      const size = unseal(key, value)
-      if (digest !== undefined && size !== undefined) sizes.set(digest, size)
+    const entries = level.iterator({ highWaterMarkBytes: READ_BYTES })
+    for (;;) {
+      const batch = await entries.nextv(READ_ENTRIES)
+      if (batch.length === 0) break
+      for (const [key, value] of batch) {
+        const digest = tryDigest(key)
+        const size = unseal(key, value)
+        if (digest !== undefined && size !== undefined) sizes.set(digest, size)
+      }
     }
+    await entries.close()
     return { index: new SizeIndex(level, options.log), sizes }
   } catch (error) {
     await level.close()

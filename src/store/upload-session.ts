@@ -4,6 +4,7 @@ import { isCode, StarlingError } from '../errors.ts'
 import type { Blobs } from './blobs.ts'
 import type { BlobStat, Partial } from './partial.ts'
 import { UPLOAD_PREFIX } from './partials.ts'
+import type { Ownership } from './writer.ts'
 
 /** A push session as its client sees it. */
 export interface Upload {
@@ -21,6 +22,8 @@ export interface AppendOptions {
   readonly start?: number
   /** The length that the client declared for the body. */
   readonly lengthBytes?: number
+  /** Whether nobody looks at a chunk of the body again; they cost much less memory then. */
+  readonly chunks?: Ownership
   /** Of the digest that is to come, where it is known by now; heeded before the first byte. */
   readonly algorithm?: Algorithm
 }
@@ -81,7 +84,7 @@ export class UploadSession implements Upload {
   /** See `Uploads.append`. */
   append(body: AsyncIterable<Uint8Array>, options: AppendOptions): Promise<number> {
     return this.#exclusively(async () => {
-      const { start, lengthBytes, algorithm } = options
+      const { start, algorithm } = options
       if (start !== undefined && start !== this.offset) {
         throw new StarlingError('RANGE_INVALID', `the upload goes on at byte ${this.offset}`, {
           detail: this.offset
@@ -89,7 +92,7 @@ export class UploadSession implements Upload {
       }
       if (this.#partial === undefined && this.offset === 0)
         this.#algorithm = algorithm ?? this.#algorithm
-      await this.#take(await this.#open(), body, lengthBytes)
+      await this.#take(await this.#open(), body, options)
       return this.offset
     })
   }
@@ -155,14 +158,16 @@ export class UploadSession implements Upload {
   async #take(
     partial: Partial,
     body: AsyncIterable<Uint8Array>,
-    lengthBytes: number | undefined
+    { lengthBytes, chunks }: AppendOptions
   ): Promise<void> {
     let left = lengthBytes ?? Number.POSITIVE_INFINITY
     try {
       for await (const chunk of body) {
         this.#touchedAtMs = this.#options.clock.monotonic()
-        await partial.append(chunk.length > left ? chunk.subarray(0, left) : chunk)
-        left -= chunk.length
+        // Its length is gone with it when it is given away.
+        const { length } = chunk
+        await partial.append(length > left ? chunk.subarray(0, left) : chunk, chunks)
+        left -= length
         if (left < 0) throw wrongLength('longer', lengthBytes)
       }
     } finally {

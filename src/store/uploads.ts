@@ -125,6 +125,11 @@ export class Uploads {
     return session
   }
 
+  /** The repositories that something is being uploaded to. */
+  repositories(): Set<string> {
+    return new Set([...this.#sessions.values()].map(({ repository }) => repository))
+  }
+
   /** The session of this id; throws `BLOB_UPLOAD_UNKNOWN`, also when of another repository. */
   get(repository: string, id: string): Upload {
     const session = this.#sessions.get(id)

@@ -12,6 +12,9 @@ const MAX_PENDING_BYTES = 2 * MIB
  */
 export const SYNC_EVERY_BYTES = 64 * MIB
 
+/** Whether the one who appends a chunk may go on reading it, or gives it away for good. */
+export type Ownership = 'lent' | 'given'
+
 /**
  * Appends to a file behind the caller's back, in order. One write is under way at a time; what
  * arrives meanwhile goes out with the next, so that slow bytes are readable at once and fast ones
@@ -21,6 +24,8 @@ export class Writer {
   readonly #file: DiskFile
   readonly #onWritten: () => void
   #pending: Uint8Array[] = []
+  /** Those of the pending chunks that are nobody's but ours. */
+  #given: Uint8Array[] = []
   #pendingBytes = 0
   #acceptedBytes: number
   #writtenBytes: number
@@ -48,10 +53,14 @@ export class Writer {
     return this.#writtenBytes
   }
 
-  /** Takes a chunk, which nobody may change from now on; waits while too much is pending. */
-  async append(chunk: Uint8Array): Promise<void> {
+  /**
+   * Takes a chunk, which nobody may change from now on; waits while too much is pending. A chunk
+   * that is given away nobody may even look at again: see {@link free}.
+   */
+  async append(chunk: Uint8Array, ownership: Ownership = 'lent'): Promise<void> {
     this.#check()
     this.#pending.push(chunk)
+    if (ownership === 'given') this.#given.push(chunk)
     this.#pendingBytes += chunk.length
     this.#acceptedBytes += chunk.length
     this.#batch ??= this.#startBatch()
@@ -88,12 +97,15 @@ export class Writer {
 
   async #writeBatch(): Promise<void> {
     const chunks = this.#pending
+    const given = this.#given
     const bytes = this.#pendingBytes
     this.#pending = []
+    this.#given = []
     this.#pendingBytes = 0
     try {
       await this.#file.write(chunks, this.#writtenBytes)
       this.#writtenBytes += bytes
+      for (const chunk of given) free(chunk)
       this.#onWritten()
       await this.#syncBehind()
     } catch (error) {
@@ -122,10 +134,20 @@ export class Writer {
   #fail(failure: StarlingError): void {
     this.#failure ??= failure
     this.#pending = []
+    this.#given = []
     this.#pendingBytes = 0
   }
 
   #check(): void {
     if (this.#failure !== undefined) throw this.#failure
   }
+}
+
+/**
+ * Frees the memory of a chunk, where the chunk is all that lies in it. V8 sees only how much such
+ * memory there is, not how soon it will be free, and collects all of the heap for every 64 MiB of
+ * it: up to 50 times and 3 s of processor for each GiB pushed (`bench push`), instead of never.
+ */
+function free({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }

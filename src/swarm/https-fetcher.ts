@@ -2,10 +2,12 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request } from 'node:https'
 import { Readable } from 'node:stream'
 import type { Digest } from '../digest.ts'
-import { StarlingError, systemCode } from '../errors.ts'
-import { PinnedAgent, type PinnedRequestOptions } from './agent.ts'
+import { StarlingError } from '../errors.ts'
+import type { PinnedAgent, PinnedRequestOptions } from './agent.ts'
+import { Agents } from './agents.ts'
 import { type Answer, readAnswer } from './answer.ts'
 import type { Credentials } from './certificate.ts'
+import { isHangUp, responseOf } from './exchange.ts'
 import type { Fetched, Fetcher, Holder } from './fetcher.ts'
 import { Slots } from './slots.ts'
 
@@ -35,20 +37,19 @@ export const FETCHER_LIMITS: FetcherLimits = {
 
 /** Fetches blobs from the {@link TransferServer} of other nodes, over pinned connections kept alive. */
 export class HttpsFetcher implements Fetcher {
-  readonly #credentials: Credentials
   readonly #limits: FetcherLimits
   readonly #slots: Slots
-  /** By who is met where; the order is that of last use. */
-  readonly #agents = new Map<string, PinnedAgent>()
+  readonly #agents: Agents
   readonly #closing = new AbortController()
 
   constructor(options: {
     readonly credentials: Credentials
     readonly limits?: Partial<FetcherLimits>
   }) {
-    this.#credentials = options.credentials
     this.#limits = { ...FETCHER_LIMITS, ...options.limits }
     const { maxTransfers: count, maxWaiting } = this.#limits
+    const { credentials } = options
+    this.#agents = new Agents({ ...this.#limits, credentials, maxSockets: count })
     this.#slots = new Slots({ count, maxWaiting })
   }
 
@@ -72,8 +73,7 @@ export class HttpsFetcher implements Fetcher {
 
   async close(): Promise<void> {
     this.#closing.abort(new StarlingError('CLOSED', 'the fetcher is closed'))
-    for (const agent of this.#agents.values()) agent.destroy()
-    this.#agents.clear()
+    this.#agents.destroy()
   }
 
   /**
@@ -81,7 +81,7 @@ export class HttpsFetcher implements Fetcher {
    * dies so before any answer is made once more.
    */
   async #ask(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Asked> {
-    const agent = this.#agentOf(holder)
+    const agent = this.#agents.of(holder)
     const first = sendRequest(agent, holder, digest, start, signal)
     try {
       return await answerTo(first, holder, start, signal, this.#limits.answerTimeoutMs)
@@ -89,33 +89,6 @@ export class HttpsFetcher implements Fetcher {
       if (!first.reusedSocket || !isHangUp(error)) throw error
       const second = sendRequest(agent, holder, digest, start, signal)
       return answerTo(second, holder, start, signal, this.#limits.answerTimeoutMs)
-    }
-  }
-
-  #agentOf(holder: Holder): PinnedAgent {
-    const key = `${holder.fingerprint} ${holder.host} ${holder.port}`
-    const agent =
-      this.#agents.get(key) ??
-      new PinnedAgent({
-        holder,
-        credentials: this.#credentials,
-        connectTimeoutMs: this.#limits.connectTimeoutMs,
-        idleTimeoutMs: this.#limits.idleTimeoutMs,
-        maxSockets: this.#limits.maxTransfers
-      })
-    this.#agents.delete(key)
-    this.#dropOldest()
-    this.#agents.set(key, agent)
-    return agent
-  }
-
-  #dropOldest(): void {
-    if (this.#agents.size < this.#limits.maxHolders) return
-    for (const [key, agent] of this.#agents) {
-      if (agent.busy) continue
-      agent.destroy()
-      this.#agents.delete(key)
-      return
     }
   }
 }
@@ -181,14 +154,6 @@ async function answerTo(
   }
 }
 
-function responseOf(sent: ClientRequest): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    sent.once('response', resolve)
-    sent.once('error', reject)
-    sent.once('close', () => reject(new Error('closed without an answer')))
-  })
-}
-
 /** Gives the connection back if there is nothing to read, else closes it: a body costs more. */
 async function discard(response: IncomingMessage): Promise<void> {
   if (response.closed) return
@@ -197,12 +162,6 @@ async function discard(response: IncomingMessage): Promise<void> {
   if (empty) response.resume()
   else response.destroy()
   await closed
-}
-
-function isHangUp(error: unknown): boolean {
-  const cause = error instanceof StarlingError ? error.cause : undefined
-  const code = systemCode(cause)
-  return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
 function ignore(): void {}

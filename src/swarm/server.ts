@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
-import { StarlingError } from '../errors.ts'
+import { StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Credentials } from './certificate.ts'
 import { Gate } from './gate.ts'
+import { Intake, type RelayHandler } from './intake.ts'
 import { type BlobSource, sendBlob } from './send-blob.ts'
 import { peerFingerprint, tlsOptions } from './tls.ts'
 
@@ -47,14 +48,16 @@ export interface ServerOptions {
 }
 
 /**
- * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on. Only
- * a peer whose certificate is pinned reaches HTTP at all (design, section 7): the parser is given a
- * connection after its certificate was compared, so that not one byte of it is read before.
+ * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on; and
+ * takes what they pass on from their clients, under `/relay/`. Only a peer whose certificate is
+ * pinned reaches HTTP at all (design, section 7): the parser is given a connection after its
+ * certificate was compared, so that not one byte of it is read before.
  */
 export class TransferServer {
   readonly #options: ServerOptions
   readonly #limits: ServerLimits
   readonly #gate: Gate
+  readonly #intake = new Intake()
   readonly #tls: TlsServer
   readonly #http: Server
   /** Every connection from its first moment on, its handshake included. */
@@ -63,10 +66,17 @@ export class TransferServer {
   readonly #fingerprints = new WeakMap<TLSSocket, string>()
   #closed: Promise<void> | undefined
 
-  /** Listens. Throws the system's error when it cannot. */
+  /** Listens. Throws `CONFIG_INVALID` when it cannot. */
   static async open(options: ServerOptions): Promise<TransferServer> {
     const server = new TransferServer(options)
-    await server.#listen()
+    try {
+      await server.#listen()
+    } catch (cause) {
+      const where = `${options.host} port ${options.port}`
+      const reason = systemCode(cause) ?? 'unknown reason'
+      const message = `--transfer: cannot listen on ${where}: ${reason}`
+      throw new StarlingError('CONFIG_INVALID', message, { cause })
+    }
     return server
   }
 
@@ -82,7 +92,12 @@ export class TransferServer {
     this.#tls.maxConnections = this.#limits.maxConnections
     this.#tls.on('connection', connection => this.#track(connection))
     this.#tls.on('secureConnection', socket => this.#welcome(socket))
-    this.#http = createServer((request, response) => this.#handle(request, response))
+    const handle = (request: IncomingMessage, response: ServerResponse) =>
+      this.#handle(request, response)
+    // A body that is passed on may take hours; each of its bytes has a time-out all the same.
+    this.#http = createServer({ requestTimeout: 0 }, handle)
+    // Without this Node would ask for the body itself, before anyone looked at the request.
+    this.#http.on('checkContinue', handle)
     this.#http.timeout = this.#limits.stallTimeoutMs
     this.#http.keepAliveTimeout = this.#limits.idleTimeoutMs
   }
@@ -95,6 +110,16 @@ export class TransferServer {
 
   get port(): number {
     return this.#bound().port
+  }
+
+  /** Hands on what peers pass on from their clients; without it they are told to try again. */
+  relayTo(handler: RelayHandler): void {
+    this.#intake.open(handler)
+  }
+
+  /** Ends what a peer that is not heard any more was passing on. */
+  cutRelays(peer: string): void {
+    this.#intake.cut(peer)
   }
 
   /** Stops listening and cuts every connection: a peer goes on at the byte it reached elsewhere. */
@@ -153,6 +178,10 @@ export class TransferServer {
     const peer = fingerprint === undefined ? undefined : this.#options.pinned(fingerprint)
     if (peer === undefined) {
       socket.destroy()
+      return
+    }
+    if (Intake.isFor(request)) {
+      this.#intake.take(request, response, peer)
       return
     }
     const leave = this.#gate.enter(peer)

@@ -86,6 +86,7 @@ test('a question can be given up', async () => {
 async function openNode(given?: string) {
   const dataDir = given ?? (await mkdtemp(join(root, 'data-')))
   const introspection = new ScriptedNode()
-  const server = await openControl({ dataDir, introspection, log: silentLog })
+  const operations = introspection
+  const server = await openControl({ dataDir, introspection, operations, log: silentLog })
   return { dataDir, introspection, [Symbol.asyncDispose]: () => server.close() }
 }

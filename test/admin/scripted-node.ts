@@ -4,6 +4,12 @@ import type {
   Introspection,
   Readiness
 } from '../../src/admin/introspection.ts'
+import type {
+  CollectionDocument,
+  CollectionMode,
+  Operations,
+  VerificationLine
+} from '../../src/admin/operations.ts'
 import { formatReference } from '../../src/admin/reference.ts'
 import type { CopiesDocument, NodeCopy, StatusDocument } from '../../src/admin/status.ts'
 import { parseDigest } from '../../src/digest.ts'
@@ -44,8 +50,19 @@ export const STATUS: StatusDocument = {
   degraded: []
 }
 
+export const COLLECTION: CollectionDocument = {
+  dryRun: false,
+  obstacles: [],
+  kept: { blobs: 3, bytes: 3_072 },
+  waiting: { blobs: 0, bytes: 0 },
+  due: { blobs: 1, bytes: 1_024 },
+  swept: { blobs: 1, bytes: 1_024 },
+  explained: [{ digest: DIGEST, bytes: 1_024, decision: 'sweep', reason: 'nobody cares' }],
+  unexplained: 0
+}
+
 /** A node that says what a test tells it to, and remembers what it was asked. */
-export class ScriptedNode implements Introspection {
+export class ScriptedNode implements Introspection, Operations {
   state: Readiness = { ready: true, reason: 'ready' }
   failure: Error | undefined
   readonly pages: ImagePage[] = []
@@ -71,6 +88,19 @@ export class ScriptedNode implements Introspection {
 
   async metrics(): Promise<string> {
     return 'starling_peers 1\n'
+  }
+
+  readonly modes: CollectionMode[] = []
+  collection: CollectionDocument = COLLECTION
+  verification: readonly VerificationLine[] = []
+
+  async collect(mode: CollectionMode): Promise<CollectionDocument> {
+    this.modes.push(mode)
+    return this.collection
+  }
+
+  async *verify(): AsyncGenerator<VerificationLine, void> {
+    yield* this.verification
   }
 }
 

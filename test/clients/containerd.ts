@@ -64,7 +64,20 @@ export class Containerd {
     return await this.#ctr('run', '--rm', '--snapshotter', 'overlayfs', image, name, ...command)
   }
 
-  /** Removes an image and every byte of it, so that the next pull starts from nothing. */
+  /** Pushes an image that it has, under another name, over plain HTTP. */
+  async push(image: string, name: string): Promise<void> {
+    await this.#ctr('images', 'tag', '--force', image, name)
+    await this.#ctr('images', 'push', '--plain-http', name)
+    await this.#ctr('images', 'remove', name)
+  }
+
+  /** The digest that it knows an image by. */
+  async digestOf(image: string): Promise<string | undefined> {
+    const listed = await this.#ctr('images', 'ls', `name==${image}`)
+    return /\bsha(?:256|512):[0-9a-f]+/.exec(listed)?.[0]
+  }
+
+  /** Removes an image, by all its names, and every byte of it, so that the next pull starts from nothing. */
   async forget(image: string): Promise<void> {
     await this.images.remove(image)
     await this.#ctr('content', 'prune', 'references')

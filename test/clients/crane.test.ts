@@ -72,6 +72,16 @@ test('crane lists tags and repositories on every node', async () => {
   }
 })
 
+test('crane deletes a tag, and then the image by its digest', async () => {
+  await crane('delete', `${first}/crane/copy:stable`)
+  assert.equal(await crane('ls', `${second}/crane/copy`), 'bookworm')
+  await crane('delete', `${second}/crane/copy@${image.digest}`)
+  for (const node of [first, second]) {
+    await assert.rejects(crane('digest', `${node}/crane/copy:bookworm`), /MANIFEST_UNKNOWN|404/)
+    assert.equal(await crane('catalog', node), 'crane/again\ncrane/debian')
+  }
+})
+
 function crane(...args: string[]): Promise<string> {
   return run(program, [...args, '--insecure'])
 }

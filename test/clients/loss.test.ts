@@ -12,7 +12,10 @@ import type { Daemon } from '../helpers/daemon.ts'
 import { Containerd } from './containerd.ts'
 import { debianImage, type LayoutImage } from './debian.ts'
 
-const REPOSITORY = 'library/debian'
+/** The registry that the image's name is of; there is none there, every node is a mirror of it. */
+const HOST = 'registry.example'
+const REPOSITORY = `${HOST}/library/debian`
+const IMAGE = `${REPOSITORY}:bookworm`
 /** Manifest and config of the image are under 1 KiB each; its layer is some 50 MB. */
 const NO_LAYER_BYTES = 16 * 1024
 const PRINT_VERSION = ['cat', '/etc/debian_version'] as const
@@ -49,7 +52,7 @@ test('an image that skopeo pushed to node 1 is pulled by containerd from node 3 
 })
 
 test('a container of that image runs', async () => {
-  const printed = await containerds[0].runIn(referenceAt(node3), 'one', ...PRINT_VERSION)
+  const printed = await containerds[0].runIn(IMAGE, 'one', ...PRINT_VERSION)
   assert.match(printed, /^12\./)
 })
 
@@ -74,7 +77,7 @@ test('node 1 killed, another containerd pulls the image from node 2 and runs it'
   before1 = await node1.status()
   await node1.kill()
   await pull(containerds[1], node2)
-  const printed = await containerds[1].runIn(referenceAt(node2), 'two', ...PRINT_VERSION)
+  const printed = await containerds[1].runIn(IMAGE, 'two', ...PRINT_VERSION)
   assert.match(printed, /^12\./)
 })
 
@@ -96,9 +99,9 @@ test('node 1, back with an empty data directory, holds everything again by itsel
 })
 
 test('containerd pulls from the node that came back', async () => {
-  await containerds[0].forget(referenceAt(node3))
+  await containerds[0].forget(IMAGE)
   await pull(containerds[0], node1)
-  const printed = await containerds[0].runIn(referenceAt(node1), 'three', ...PRINT_VERSION)
+  const printed = await containerds[0].runIn(IMAGE, 'three', ...PRINT_VERSION)
   assert.match(printed, /^12\./)
 })
 
@@ -112,19 +115,14 @@ async function push(node: Daemon, repository: string): Promise<void> {
   await run('skopeo', ['copy', '--quiet', '--dest-tls-verify=false', source, target])
 }
 
-/** Pulls as kubelet does, from this node and nowhere else. */
+/** Pulls as kubelet does, by the image's own name, from this node and nowhere else. */
 async function pull(containerd: Containerd, node: Daemon): Promise<void> {
-  await containerd.mirror(node.addresses.registry, node.addresses.registry)
-  await containerd.images.pull(referenceAt(node))
-}
-
-/** The image's name where every machine has the registry on its own loopback address. */
-function referenceAt(node: Daemon): string {
-  return `${node.addresses.registry}/${REPOSITORY}:bookworm`
+  await containerd.mirror(HOST, node.addresses.registry)
+  await containerd.images.pull(IMAGE)
 }
 
 async function digestAt(node: Daemon): Promise<string> {
-  const reference = `docker://${referenceAt(node)}`
+  const reference = `docker://${node.addresses.registry}/${IMAGE}`
   const printed = await run('skopeo', ['inspect', '--tls-verify=false', reference])
   return (JSON.parse(printed) as { Digest: string }).Digest
 }

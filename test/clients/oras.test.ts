@@ -75,6 +75,67 @@ test('oras pushes and fetches a blob by itself', async () => {
   assert.deepEqual(await readFile(target), bundle)
 })
 
+test('oras attaches to an artifact what another node then lists as its referrers', async () => {
+  await writeFile(join(directory, 'sbom.json'), '{"packages":[]}')
+  await writeFile(join(directory, 'signature'), 'signed')
+  const attach = (type: string, file: string) =>
+    oras('attach', PLAIN, '--artifact-type', type, `${first}/kits/one:1.0`, file)
+  await attach('application/vnd.example.sbom', 'sbom.json:application/json')
+  await attach('application/vnd.example.signature', 'signature:text/plain')
+
+  const all = await referrers()
+  assert.deepEqual(all.map(({ artifactType }) => artifactType).sort(), [
+    'application/vnd.example.sbom',
+    'application/vnd.example.signature'
+  ])
+  const [sbom, ...others] = await referrers('--artifact-type', 'application/vnd.example.sbom')
+  assert.deepEqual(others, [])
+  const target = join(directory, 'attached')
+  await oras('pull', PLAIN, '--output', target, `${second}/kits/one@${sbom?.digest}`)
+  assert.equal(await readFile(join(target, 'sbom.json'), 'utf8'), '{"packages":[]}')
+})
+
+test('oras lists no referrers under tags of its own, since the registry lists them', async () => {
+  assert.equal(await oras('repo', 'tags', PLAIN, `${second}/kits/one`), '1.0\nlatest')
+})
+
+test('oras copies an artifact and all that refers to it', async () => {
+  const source = ['--recursive', '--from-plain-http', `${second}/kits/one:1.0`]
+  await oras('copy', ...source, '--to-plain-http', `${first}/kits/three:1.0`)
+  const listed = await discover(`${second}/kits/three:1.0`)
+  assert.equal(listed.length, 2)
+})
+
+test('oras deletes a referrer and a manifest, and then a blob that nothing needs', async () => {
+  const [first3] = await discover(`${second}/kits/three:1.0`)
+  const name = `${first}/kits/three`
+  await oras('manifest', 'delete', PLAIN, '--force', `${name}@${first3?.digest}`)
+  assert.equal((await discover(`${second}/kits/three:1.0`)).length, 1)
+  await oras('manifest', 'delete', PLAIN, '--force', `${name}@${pushedDigest}`)
+  await assert.rejects(oras('resolve', PLAIN, `${second}/kits/three:1.0`), /not found/)
+
+  const alone = join(directory, 'alone')
+  await writeFile(alone, 'needed by nothing')
+  const pushed = await oras('blob', 'push', PLAIN, name, alone, '--descriptor')
+  const { digest } = JSON.parse(pushed) as { digest: string }
+  await oras('blob', 'delete', PLAIN, '--force', `${name}@${digest}`)
+  await assert.rejects(oras('blob', 'fetch', PLAIN, '--output', '-', `${name}@${digest}`))
+})
+
+interface Referrer {
+  readonly digest: string
+  readonly artifactType: string
+}
+
+function referrers(...flags: string[]): Promise<readonly Referrer[]> {
+  return discover(`${second}/kits/one:1.0`, ...flags)
+}
+
+async function discover(reference: string, ...flags: string[]): Promise<readonly Referrer[]> {
+  const text = await oras('discover', PLAIN, '--format', 'json', ...flags, reference)
+  return (JSON.parse(text) as { referrers?: Referrer[] }).referrers ?? []
+}
+
 function oras(...args: string[]): Promise<string> {
   return run(program, args, { cwd: directory })
 }

@@ -3,10 +3,9 @@
  * is not counted as theirs.
  */
 import { debianImage } from './debian.ts'
-import { goTool, requireDebianTools } from './tools.ts'
+import { GO_TOOLS, goTool, requireDebianTools } from './tools.ts'
 
 await requireDebianTools()
-console.log(await goTool('crane'))
-console.log(await goTool('oras'))
+for (const tool of GO_TOOLS) console.log(await goTool(tool))
 const { layout, digest, layers } = await debianImage()
 console.log(`${layout} ${digest} ${layers.map(layer => layer.size).join('+')} bytes`)

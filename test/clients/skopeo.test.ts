@@ -70,6 +70,14 @@ test('skopeo is told that an image is unknown', async () => {
   await assert.rejects(inspect(`${second}/${REPOSITORY}:nonesuch`), /manifest unknown|not found/)
 })
 
+test('skopeo deletes an image on one node, and no node has any of its tags', async () => {
+  await skopeo('delete', `docker://${first}/copies/debian:bookworm`)
+  for (const node of [first, second]) {
+    await assert.rejects(inspect(`${node}/copies/debian:bookworm`), /manifest unknown|not found/)
+    assert.equal((await inspect(`${node}/${REPOSITORY}:bookworm`)).digest, image.digest)
+  }
+})
+
 async function inspect(reference: string): Promise<{ digest: string }> {
   const text = await skopeo('inspect', `docker://${reference}`)
   return { digest: (JSON.parse(text) as { Digest: string }).Digest }

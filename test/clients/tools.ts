@@ -4,10 +4,15 @@ import { run } from '../helpers/command.ts'
 import { madeOnce } from './cache.ts'
 
 /** Clients that Debian does not carry, at the versions the tests were written against. */
-const GO_TOOLS = {
+const SOURCES = {
   crane: 'github.com/google/go-containerregistry/cmd/crane@v0.22.1',
+  helm: 'helm.sh/helm/v3/cmd/helm@v3.22.0',
   oras: 'oras.land/oras/cmd/oras@v1.3.6'
 } as const
+
+export type GoTool = keyof typeof SOURCES
+
+export const GO_TOOLS = Object.keys(SOURCES) as readonly GoTool[]
 
 /** Compiling one of them takes half a minute on an idle machine. */
 const BUILD_TIMEOUT_MS = 10 * 60_000
@@ -15,8 +20,8 @@ const BUILD_TIMEOUT_MS = 10 * 60_000
 const DEBIAN_TOOLS = ['skopeo', 'buildah', 'containerd', 'ctr', 'runc', 'mmdebstrap'] as const
 
 /** The path of a client written in Go, compiled the first time it is asked for on this machine. */
-export async function goTool(name: keyof typeof GO_TOOLS): Promise<string> {
-  const source = GO_TOOLS[name]
+export async function goTool(name: GoTool): Promise<string> {
+  const source = SOURCES[name]
   const directory = await madeOnce(`${name}-${source.split('@')[1]}`, async making => {
     await run('go', ['install', source], {
       env: { GOBIN: making, GOFLAGS: '-buildvcs=false' },

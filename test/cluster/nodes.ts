@@ -18,6 +18,8 @@ export interface NodeSettings {
   readonly deadAfter?: string
   readonly aloneAfter?: string
   readonly forgetAfter?: string
+  readonly lease?: string
+  readonly gcGrace?: string
   /** Whether its disk is to be over the limit from the start. */
   readonly full?: boolean
   /** Another directory than the one that goes with the name. */

@@ -10,7 +10,7 @@ const UNKNOWN = `sha256:${'0'.repeat(64)}`
 
 test('what is pushed to one node is pulled at once from another, and soon held by all', async t => {
   const nodes = await Nodes.open(t)
-  const [one, two, three] = (await nodes.startAll(3)) as [Node, Node, Node]
+  let [one, two, three] = (await nodes.startAll(3)) as [Node, Node, Node]
   const image = makeImage([3_000_000, 40_000, 7])
   await one.push('team/app', 'v1', image)
   assert.equal(await three.pull('team/app', 'v1'), image.sizeBytes)
@@ -61,8 +61,11 @@ test('what is pushed to one node is pulled at once from another, and soon held b
   await t.test('a manifest that has rotted is had from another node', async () => {
     const hex = image.digest.slice('sha256:'.length)
     const path = join(three.dataDir, 'blobs', 'sha256', hex.slice(0, 2), hex)
+    // What was read before is kept in memory, verified; a new process reads the file again.
+    await three.stop()
     await chmod(path, 0o600)
     await writeFile(path, image.manifest.toString().replace('{', '['))
+    three = await nodes.start('node-3', { join: [one.mesh] })
     const response = await three.get(`/v2/team/app/manifests/${image.digest}`)
     assert.equal(await response.text(), image.manifest.toString())
     await verifyBlobFiles(three.dataDir)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  byteRate,
   dataDir,
   duration,
   type Format,
@@ -44,6 +45,11 @@ test('peers are looked for at an address, behind a DNS name or by multicast', ()
   for (const source of sources) assert.equal(joinSource.parse(source), source)
   refuses(joinSource, ['', 'node-1', 'node-1:0', 'dns:starling', 'dns:10.0.0.1:5052', 'MDNS'])
   refuses(joinSource, ['a:1,b:2', 'dns::5052', 'mdns:5052:1'])
+})
+
+test('a rate is in binary units a second, or 0', () => {
+  reads(byteRate, { '0': 0, '20MiB/s': 20 * 1024 ** 2, '1KiB/s': 1_024 })
+  refuses(byteRate, ['', '20', '20MiB', '20MB/s', '-1MiB/s', '1.5GiB/s', '0MiB/s'])
 })
 
 test('node names are what hosts are called', () => {

@@ -14,7 +14,11 @@ const BENCH = ['bench/main.ts']
 /** Name, and the arguments of `node`. */
 const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['large-blob', 'test/prove/large-blob.ts'],
+  ['huge-layer', 'test/prove/huge-layer.ts'],
+  ['many-blobs', 'test/prove/many-blobs.ts'],
   ['lost-takers', 'test/prove/lost-takers.ts'],
+  ['killed-pushes', 'test/prove/killed-pushes.ts'],
+  ['full-disk', 'test/prove/full-disk.ts'],
   ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']
 ]
 

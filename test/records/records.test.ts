@@ -283,3 +283,18 @@ test('more records than may wait are refused, and closing finishes those that do
   await closing
   await assert.rejects(records.write([tagWrite('app', 'late')]), { code: 'CLOSED' })
 })
+
+test('a read that overlaps a write does not make later reads forget the write', async t => {
+  const records = await openRecords(t)
+  const other = digestOf(Buffer.from('another manifest'))
+  for (let round = 0; round < 50; round++) {
+    const wanted = round % 2 === 0 ? digest : other
+    const writing = records.write([{ kind: 'tag', repository: 'app', tag: 'v1', digest: wanted }])
+    const reading = Array.from({ length: 20 }, async (_, index) => {
+      for (let turn = 0; turn < index; turn++) await Promise.resolve()
+      return records.tag('app', 'v1')
+    })
+    await Promise.all([writing, ...reading])
+    assert.equal((await records.tag('app', 'v1'))?.digest, wanted)
+  }
+})

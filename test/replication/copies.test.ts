@@ -22,6 +22,7 @@ function openCopies(peers: readonly PeerView[] = []): Copies {
     inventory: {
       graph,
       holdsAll: () => true,
+      knowsReach: () => true,
       linkedAt: digest => (digest === image ? 10 : 0)
     },
     roots: { sequenceOf: root => sequences.get(root) }

@@ -3,9 +3,13 @@ import { duration } from '../../config/values.ts'
 import { addDataSettings, loadDataDir } from '../../config.ts'
 import { StarlingError } from '../../errors.ts'
 import { type AdminClient, clientOfData, clientOfUrl } from '../client.ts'
+import { controlOfData } from '../control-client.ts'
+import type { CollectionMode } from '../operations.ts'
 import { parseReference, REFERENCE_FORMAT } from '../reference.ts'
+import { runGc } from './gc.ts'
 import type { ExitCode, Screen } from './outcome.ts'
 import { runStatus } from './status.ts'
+import { runVerify } from './verify.ts'
 import { runWait, type WaitCommand } from './wait.ts'
 
 export interface AdminCommands {
@@ -14,7 +18,7 @@ export interface AdminCommands {
   readonly ended: (code: ExitCode) => void
 }
 
-/** Adds the commands that ask a running node. */
+/** Adds the commands that ask a running node, or have it do something. */
 export function addAdminCommands(program: Command, { screen, signal, ended }: AdminCommands): void {
   addTarget(program.command('status').description('show a node, its peers and its images'))
     .option('--watch', 'again and again', false)
@@ -33,6 +37,24 @@ export function addAdminCommands(program: Command, { screen, signal, ended }: Ad
       const client = await openClient(options)
       ended(await runWait({ client, screen, signal, json: options.json, ...asked }))
     })
+  addDataSettings(program.command('verify').description('read all that a node holds, and heal it'))
+    .option('--json', 'as JSON, one object on a line', false)
+    .action(async ({ json, ...options }: DataOptions) => {
+      const client = controlOfData(await loadDataDir(options))
+      ended(await runVerify({ client, screen, signal, json }))
+    })
+  addDataSettings(program.command('gc').description('remove what nothing calls for any more'))
+    .option('--dry-run', 'only say what would go, and why the rest would not', false)
+    .option('--now', 'also within the first lease time after a start', false)
+    .option('--json', 'as one JSON object', false)
+    .action(async ({ json, dryRun, now, ...options }: DataOptions & CollectionMode) => {
+      const client = controlOfData(await loadDataDir(options))
+      ended(await runGc({ client, screen, signal, json, dryRun, now }))
+    })
+}
+
+interface DataOptions extends Readonly<Record<string, unknown>> {
+  readonly json: boolean
 }
 
 interface TargetOptions extends Readonly<Record<string, unknown>> {

@@ -1,12 +1,24 @@
 import type { Limits } from './limits.ts'
 import type { Effect } from './messages.ts'
-import type { Swarm } from './swarm.ts'
+import type { Link, Swarm } from './swarm.ts'
 
 /** Queues the news of a held piece for every neighbour that lacks it. */
 export function announce(swarm: Swarm, piece: number, now: number): void {
   for (const link of swarm.links.values()) {
     if (link.have.has(piece)) continue
     link.news.push(piece)
+    swarm.newsSinceMs ??= now
+  }
+}
+
+/**
+ * Queues all that may be known for one neighbour: it answered our greeting, and until then news
+ * since the greeting did not reach it.
+ */
+export function announceAll(swarm: Swarm, { have, news }: Link, now: number): void {
+  for (const piece of swarm.held) {
+    if (swarm.hidden.has(piece) || have.has(piece)) continue
+    news.push(piece)
     swarm.newsSinceMs ??= now
   }
 }

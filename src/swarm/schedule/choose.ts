@@ -10,6 +10,8 @@ const MIN_AWAITED_PIECES = 4
 export interface Choice {
   readonly piece: number
   readonly link: Link
+  /** Whether it was offered to us. */
+  readonly isClaim: boolean
 }
 
 /**
@@ -22,7 +24,20 @@ export function choosePiece(
   now: number,
   random: Random
 ): Choice | undefined {
-  return awaited(swarm, open, now) ?? offered(swarm, open) ?? rarest(swarm, open, now, random)
+  return awaited(swarm, open, now) ?? claimOffer(swarm, open) ?? rarest(swarm, open, now, random)
+}
+
+/** The next piece that was offered to us and that we still lack. */
+export function claimOffer(swarm: Swarm, open: readonly Link[]): Choice | undefined {
+  for (const link of open) {
+    while (link.offers.length > 0) {
+      const piece = link.offers.shift()
+      if (piece !== undefined && !swarm.held.has(piece) && !swarm.asked.has(piece)) {
+        return { piece, link, isClaim: true }
+      }
+    }
+  }
+  return undefined
 }
 
 /** Of the neighbours that have a piece, the one that will give it soonest. */
@@ -54,7 +69,7 @@ function awaited(swarm: Swarm, open: readonly Link[], now: number): Choice | und
   for (let piece = swarm.cursor; piece < end; piece++) {
     if (swarm.held.has(piece) || swarm.asked.has(piece)) continue
     const link = open.find(({ offers }) => offers.includes(piece)) ?? first(open, piece, now)
-    if (link !== undefined) return { piece, link }
+    if (link !== undefined) return { piece, link, isClaim: false }
   }
   return undefined
 }
@@ -62,18 +77,6 @@ function awaited(swarm: Swarm, open: readonly Link[], now: number): Choice | und
 /** No draw among equals here: in order, the cheapest is as good as any. */
 function first(open: readonly Link[], piece: number, now: number): Link | undefined {
   return cheapest(open, piece, now, () => 0)
-}
-
-function offered(swarm: Swarm, open: readonly Link[]): Choice | undefined {
-  for (const link of open) {
-    while (link.offers.length > 0) {
-      const piece = link.offers.shift()
-      if (piece !== undefined && !swarm.held.has(piece) && !swarm.asked.has(piece)) {
-        return { piece, link }
-      }
-    }
-  }
-  return undefined
 }
 
 /**
@@ -91,7 +94,7 @@ function rarest(
     const link = soonest(left, now, random)
     const piece = link && rarestOf(swarm, link, random)
     if (link === undefined) return undefined
-    if (piece !== undefined) return { piece, link }
+    if (piece !== undefined) return { piece, link, isClaim: false }
     left = left.filter(each => each !== link)
   }
   return undefined

@@ -1,5 +1,7 @@
+import { announceAll } from './announce.ts'
 import { Bits } from './bits.ts'
 import type { Effect, Event } from './messages.ts'
+import { noteSeen } from './offer.ts'
 import { newPeer } from './peer.ts'
 import { giveUp } from './request.ts'
 import type { Schedule } from './schedule.ts'
@@ -33,6 +35,7 @@ export function lose(schedule: Schedule, id: string, effects: Effect[]): void {
 export function hear(
   schedule: Schedule,
   { peer: id, blob, held, reply }: Extract<Event, { kind: 'hello' }>,
+  now: number,
   effects: Effect[]
 ): void {
   const peer = schedule.peers.get(id)
@@ -43,20 +46,24 @@ export function hear(
   const link = linkTo(swarm, peer)
   for (const piece of held) if (piece < swarm.held.length) noteHave(swarm, link, piece)
   if (reply) effects.push(greeting(swarm, id, false))
+  else announceAll(swarm, link, now)
 }
 
 /** A neighbour has more pieces than it said, or gives us the first claim on some. */
 export function learn(
   { swarms }: Schedule,
-  { kind, peer, blob, pieces }: Extract<Event, { kind: 'have' | 'offer' }>
+  { kind, peer, blob, pieces }: Extract<Event, { kind: 'have' | 'offer' }>,
+  now: number
 ): void {
   const swarm = swarms.get(blob)
   const link = swarm?.links.get(peer)
   if (swarm === undefined || link === undefined) return
   for (const piece of pieces) {
-    if (piece < 0 || piece >= swarm.held.length) continue
-    if (kind === 'have') noteHave(swarm, link, piece)
-    else if (link.offers.length < MAX_OFFERS) link.offers.push(piece)
+    if (!Number.isInteger(piece) || piece < 0 || piece >= swarm.held.length) continue
+    if (kind === 'have') {
+      noteHave(swarm, link, piece)
+      noteSeen(swarm, link, piece, now)
+    } else if (link.offers.length < MAX_OFFERS) link.offers.push(piece)
   }
 }
 

@@ -1,14 +1,27 @@
 import { announce } from './announce.ts'
 import type { Limits } from './limits.ts'
 import type { Effect } from './messages.ts'
-import { deadlineMs } from './peer.ts'
+import { type Peer, runningMean } from './peer.ts'
 import { endOffer, type Link, type Swarm } from './swarm.ts'
+
+/** An offer is late after this, and so many times what it usually takes until a piece is seen. */
+const MIN_LATE_MS = 200
+const LATE_TIMES = 4
+
+/** The same before any was seen: the link may be slow, and the dead are told apart by other means. */
+const FIRST_LATE_MS = 60_000
+
+/** Who was late is offered nothing for so many times what counted as late. */
+const ASIDE_TIMES = 10
+
+/** So many times the window may be unseen: what has left may still wait in the network. */
+const UNSEEN_TIMES = 4
 
 /**
  * Lets a node that is the only source of pieces hand each to one neighbour, and to no other until
  * that one has announced it: so the first copy of the blob leaves it once, not several times, and
- * the neighbours have something to give to each other. Once every piece is offered and none waits,
- * or some neighbour has everything, the rest is announced as by anyone.
+ * the neighbours have something to give to each other. Once every piece is offered, or some
+ * neighbour has everything, what it has is announced as by anyone.
  */
 export function offerPieces(
   swarm: Swarm,
@@ -23,13 +36,16 @@ export function offerPieces(
     reveal(swarm, now)
     return
   }
+  const quick = links.filter(({ asideUntilMs }) => asideUntilMs <= now)
+  const takers = quick.length === 0 ? links : quick
   const batches = new Map<Link, number[]>()
   let piece = nextUnseen(swarm, 0)
   while (piece !== undefined) {
-    const link = leastOffered(links, limits.offerWindow)
+    const link = leastOffered(takers, limits.offerWindow)
     if (link === undefined) break
-    link.offering++
-    swarm.offered.set(piece, { link, untilMs: now + deadlineMs(link.peer), sent: false })
+    link.unsent++
+    link.unseen++
+    swarm.offered.set(piece, { link, sinceMs: now, sent: false })
     const batch = batches.get(link)
     if (batch === undefined) batches.set(link, [piece])
     else batch.push(piece)
@@ -41,19 +57,38 @@ export function offerPieces(
   if (piece === undefined) reveal(swarm, now)
 }
 
-/** Takes back the offers that were not taken in time: the piece goes to another neighbour. */
+/**
+ * Takes back the offers to a neighbour that is slow in passing pieces on, or dead, or silent: no
+ * other has those pieces, and everyone would wait for it. It is offered nothing for a while when
+ * there are others. The time counts in the mean, which may be too short for this network. Measured from offer to announcement, since
+ * a piece that has left may still wait in some buffer.
+ */
 export function expireOffers(swarm: Swarm, now: number): void {
+  const lateMs =
+    swarm.passMs === undefined ? FIRST_LATE_MS : Math.max(MIN_LATE_MS, LATE_TIMES * swarm.passMs)
   for (const [piece, offer] of swarm.offered) {
-    if (offer.untilMs <= now) endOffer(swarm, piece, offer)
+    if (now - offer.sinceMs < lateMs) continue
+    offer.link.asideUntilMs = now + ASIDE_TIMES * lateMs
+    offer.link.missed++
+    swarm.passMs = runningMean(swarm.passMs, now - offer.sinceMs)
+    endOffer(swarm, piece, offer)
   }
 }
 
-/** An offered piece has left: until it is announced it waits, but another may be offered. */
-export function noteOfferSent(swarm: Swarm, piece: number, peer: string): void {
+/** A neighbour announces a piece: if it was offered to it, that is how long passing on takes. */
+export function noteSeen(swarm: Swarm, link: Link, piece: number, now: number): void {
   const offer = swarm.offered.get(piece)
-  if (offer === undefined || offer.sent || offer.link.peer.id !== peer) return
+  if (offer?.link !== link) return
+  swarm.passMs = runningMean(swarm.passMs, now - offer.sinceMs)
+  endOffer(swarm, piece, offer)
+}
+
+/** An offered piece has left: until it is announced it waits, but another may be offered. */
+export function noteOfferSent(swarm: Swarm, piece: number, peer: Peer): void {
+  const offer = swarm.offered.get(piece)
+  if (offer === undefined || offer.sent || offer.link.peer !== peer) return
   offer.sent = true
-  offer.link.offering--
+  offer.link.unsent--
 }
 
 function nextUnseen({ hidden, copies, offered }: Swarm, from: number): number | undefined {
@@ -64,10 +99,13 @@ function nextUnseen({ hidden, copies, offered }: Swarm, from: number): number | 
   return undefined
 }
 
+/** Among those with room the one that has the least to pass on, then the one least often late. */
 function leastOffered(links: readonly Link[], window: number): Link | undefined {
   let best: Link | undefined
   for (const link of links) {
-    if (link.offering < (best?.offering ?? window)) best = link
+    if (link.unsent >= window || link.unseen >= UNSEEN_TIMES * window) continue
+    const order = best === undefined ? -1 : link.unseen - best.unseen || link.missed - best.missed
+    if (order < 0) best = link
   }
   return best
 }

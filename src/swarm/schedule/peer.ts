@@ -8,8 +8,11 @@ const HALF_LIFE_TIMES = 4
 
 /** A deadline is this many usual times, within these bounds: lower is noise, higher is asleep. */
 const DEADLINE_TIMES = 4
-const MIN_DEADLINE_MS = 1_000
-const MAX_DEADLINE_MS = 15_000
+const MIN_DEADLINE_MS = 500
+const MAX_DEADLINE_MS = 60_000
+
+/** Before anything was measured: longer than it takes to notice that a neighbour is dead. */
+const FIRST_DEADLINE_MS = 10_000
 
 /** Misses in a row after which a neighbour is left alone, for a time that doubles. */
 const SNUB_MISSES = 2
@@ -82,7 +85,7 @@ export function costOf(peer: Peer, now: number): number {
 
 /** How long a piece may take before it is asked of someone else as well. */
 export function deadlineMs(peer: Peer): number {
-  if (peer.pieceMs === undefined) return MIN_DEADLINE_MS * DEADLINE_TIMES
+  if (peer.pieceMs === undefined) return FIRST_DEADLINE_MS
   return Math.min(MAX_DEADLINE_MS, Math.max(MIN_DEADLINE_MS, DEADLINE_TIMES * peer.pieceMs))
 }
 
@@ -94,6 +97,11 @@ export function praise(peer: Peer, tookMs: number, now: number, limits: Limits):
   peer.snubs = 0
   if (peer.standing.kind === 'slow') peer.standing = { kind: 'good' }
   peer.window = Math.min(limits.maxWindow, peer.window + 1 / peer.window)
+}
+
+/** A piece is not here after so long: on a slow network that is how long pieces take. */
+export function noteLate(peer: Peer, waitedMs: number): void {
+  peer.pieceMs = Math.max(peer.pieceMs ?? 0, waitedMs)
 }
 
 /** A piece did not come in time, or broke off: less is asked of it, and for a while nothing. */

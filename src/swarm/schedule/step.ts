@@ -31,11 +31,11 @@ export function step(schedule: Schedule, event: Event, now: number, random: Rand
 function handle(schedule: Schedule, event: Event, now: number, effects: Effect[]): void {
   switch (event.kind) {
     case 'hello':
-      hear(schedule, event, effects)
+      hear(schedule, event, now, effects)
       break
     case 'have':
     case 'offer':
-      learn(schedule, event)
+      learn(schedule, event, now)
       break
     case 'want':
       wanted(schedule, event, effects)
@@ -136,7 +136,7 @@ function wanted(
 ): void {
   const { swarm, peer } = find(schedule, event)
   if (peer === undefined) return
-  if (swarm?.held.has(event.piece)) {
+  if (Number.isInteger(event.piece) && swarm?.held.has(event.piece)) {
     enqueue(schedule.uploads, event, peer, schedule.limits, effects)
     return
   }
@@ -179,8 +179,8 @@ function arrived(schedule: Schedule, of: PieceOf, now: number, effects: Effect[]
 
 function sent(schedule: Schedule, of: PieceOf, now: number): void {
   endUpload(schedule.uploads, of, now)
-  const swarm = schedule.swarms.get(of.blob)
-  if (swarm !== undefined) noteOfferSent(swarm, of.piece, of.peer)
+  const { swarm, peer } = find(schedule, of)
+  if (swarm && peer) noteOfferSent(swarm, of.piece, peer)
 }
 
 function wrong(schedule: Schedule, of: PieceOf, now: number, effects: Effect[]): void {
@@ -195,7 +195,7 @@ function wrong(schedule: Schedule, of: PieceOf, now: number, effects: Effect[]):
 }
 
 function tick(schedule: Schedule, now: number, effects: Effect[]): void {
-  schedule.wakeMs = undefined
+  if (schedule.wakeMs !== undefined && schedule.wakeMs <= now) schedule.wakeMs = undefined
   if (now < schedule.checkMs) return
   schedule.checkMs = now + schedule.limits.tickMs
   for (const swarm of schedule.swarms.values()) {

@@ -5,6 +5,8 @@ import type { Peer } from './peer.ts'
 /** A request for a piece that has not been answered in full. */
 export interface Request {
   readonly peer: Peer
+  /** Whether the neighbour had offered the piece to us. */
+  readonly isClaim: boolean
   readonly askedMs: number
   deadlineMs: number
   /** When its first byte came. */
@@ -19,14 +21,18 @@ export interface Link {
   readonly offers: number[]
   /** Pieces to announce to it. */
   readonly news: number[]
-  /** Pieces we offered to it that have not left. */
-  offering: number
+  /** Pieces we offered to it that have not left, and those that it has not announced. */
+  unsent: number
+  unseen: number
+  /** How many offers it was late for, and until when it is offered nothing because of that. */
+  missed: number
+  asideUntilMs: number
 }
 
 /** A piece offered to one neighbour. */
 export interface Offer {
   readonly link: Link
-  readonly untilMs: number
+  readonly sinceMs: number
   /** Whether it has left for that neighbour. */
   sent: boolean
 }
@@ -46,8 +52,12 @@ export interface Swarm {
   /** Pieces asked for; each is a key of `requests`. */
   readonly asked: Bits
   readonly requests: Map<number, Request[]>
+  /** How many of the requests are for pieces offered to us. */
+  claims: number
   readonly links: Map<string, Link>
   readonly offered: Map<number, Offer>
+  /** Mean time from an offer to the announcement of the piece, in milliseconds. */
+  passMs: number | undefined
   urgency: Urgency
   readonly order: number
   /** First piece that a client still waits for. */
@@ -84,8 +94,10 @@ function newSwarm(
     copies: new Uint8Array(pieceCount),
     asked: new Bits(pieceCount),
     requests: new Map(),
+    claims: 0,
     links: new Map(),
     offered: new Map(),
+    passMs: undefined,
     urgency,
     order,
     cursor: 0,
@@ -98,7 +110,16 @@ export function linkTo(swarm: Swarm, peer: Peer): Link {
   const known = swarm.links.get(peer.id)
   if (known !== undefined) return known
   const have = new Bits(swarm.held.length)
-  const link: Link = { peer, have, offers: [], news: [], offering: 0 }
+  const link: Link = {
+    peer,
+    have,
+    offers: [],
+    news: [],
+    unsent: 0,
+    unseen: 0,
+    missed: 0,
+    isLate: false
+  }
   swarm.links.set(peer.id, link)
   return link
 }
@@ -107,8 +128,6 @@ export function linkTo(swarm: Swarm, peer: Peer): Link {
 export function noteHave(swarm: Swarm, link: Link, piece: number): boolean {
   if (!link.have.add(piece)) return false
   swarm.copies[piece] = (swarm.copies[piece] ?? 0) + 1
-  const offer = swarm.offered.get(piece)
-  if (offer?.link === link) endOffer(swarm, piece, offer)
   return true
 }
 
@@ -123,7 +142,8 @@ export function unlink(swarm: Swarm, link: Link): void {
 
 export function endOffer(swarm: Swarm, piece: number, { link, sent }: Offer): void {
   swarm.offered.delete(piece)
-  if (!sent) link.offering--
+  link.unseen--
+  if (!sent) link.unsent--
 }
 
 /** Takes one request away; the piece can be asked for again when it was the only one. */
@@ -133,6 +153,7 @@ export function endRequest(swarm: Swarm, piece: number, peer: Peer): Request | u
   if (requests === undefined || at < 0) return undefined
   const [request] = requests.splice(at, 1)
   peer.asked--
+  if (request?.isClaim) swarm.claims--
   if (requests.length === 0) {
     swarm.requests.delete(piece)
     swarm.asked.delete(piece)

@@ -1,0 +1,172 @@
+import { StarlingError } from '../src/errors.ts'
+import { formatSize, median } from './measure.ts'
+import type { Findings } from './report.ts'
+import { kraken } from './simulation/kraken.ts'
+import type { Outcome } from './simulation/outcome.ts'
+import { type Policy, starling } from './simulation/policy.ts'
+import { makeScenario } from './simulation/scenario.ts'
+import { simulate } from './simulation/simulation.ts'
+import { wholeBlob } from './simulation/whole-blob.ts'
+
+export const POLICIES = ['starling', 'kraken', 'whole-blob'] as const
+
+export interface SimulateOptions {
+  readonly nodes: number
+  readonly size: number
+  /** Bits per second of every link, each way. */
+  readonly link: number
+  readonly slow: number
+  readonly dead: number
+  readonly late: number
+  readonly corrupt: number
+  readonly seed: number
+  readonly policy: (typeof POLICIES)[number]
+  readonly rings?: number
+  readonly pieceSize?: number
+}
+
+const MiB = 1024 * 1024
+
+/**
+ * Spreads a blob over many nodes in a simulated network, with the overlay and the scheduler of the
+ * daemon or with a rival in their place, and tells how near the end comes to the lower bound.
+ * Throws `CONFIG_INVALID` for what cannot be simulated.
+ */
+export function simulateSpread(options: SimulateOptions): Findings {
+  if (options.nodes < 2)
+    throw new StarlingError('CONFIG_INVALID', '--nodes: two or more are needed')
+  const odd = options.slow + options.dead + options.late + options.corrupt / options.nodes
+  if (odd > 1) throw new StarlingError('CONFIG_INVALID', 'more odd nodes are asked for than nodes')
+  const policy = policyOf(options)
+  const sizeBytes = options.size
+  const bytesPerSecond = options.link / 8
+  const receivers = options.nodes - 1
+  const boundSeconds = boundOf(sizeBytes, agreedPieceBytes(sizeBytes), receivers, bytesPerSecond)
+  const startMs = performance.now()
+  const outcome = simulate(
+    makeScenario({ ...options, sizeBytes, bytesPerSecond }),
+    policy,
+    boundSeconds
+  )
+  const wallSeconds = (performance.now() - startMs) / 1000
+  return report(options, policy, outcome, { boundSeconds, wallSeconds })
+}
+
+function policyOf({ policy, rings, pieceSize }: SimulateOptions): Policy {
+  switch (policy) {
+    case 'starling':
+      return starling({
+        ...(rings !== undefined && { rings }),
+        ...(pieceSize !== undefined && { pieceBytes: pieceSize })
+      })
+    case 'kraken':
+      return kraken
+    case 'whole-blob':
+      return wholeBlob
+    default:
+      return policy satisfies never
+  }
+}
+
+/** The pieces of the bound that is reported, whatever pieces are used, so that runs compare. */
+function agreedPieceBytes(sizeBytes: number): number {
+  return sizeBytes <= 64 * MiB ? MiB : 4 * MiB
+}
+
+/**
+ * The least time in which one node can give a blob in pieces to others, all with equal links:
+ * Mundinger, Weber, Weiss, arXiv cs/0606110.
+ */
+function boundOf(
+  sizeBytes: number,
+  pieceBytes: number,
+  receivers: number,
+  bytesPerSecond: number
+): number {
+  const pieces = Math.max(1, Math.ceil(sizeBytes / pieceBytes))
+  return (sizeBytes / bytesPerSecond) * (1 + Math.floor(Math.log2(receivers)) / pieces)
+}
+
+function report(
+  options: SimulateOptions,
+  policy: Policy,
+  outcome: Outcome,
+  { boundSeconds, wallSeconds }: { boundSeconds: number; wallSeconds: number }
+): Findings {
+  const { nodes, size, link, slow, dead, late, corrupt, seed } = options
+  const complete = outcome.incomplete === 0
+  const seconds = percentiles(outcome.seconds.map(each => each.seconds))
+  const fast = percentiles(
+    outcome.seconds.filter(({ role }) => role !== 'slow').map(each => each.seconds)
+  )
+  const efficiencyOf = ({ p50, p100 }: Percentiles) => ({
+    p50: boundSeconds / p50,
+    p100: complete ? boundSeconds / p100 : 0
+  })
+  const efficiency = efficiencyOf(fast)
+  const ownBoundSeconds = boundOf(size, policy.pieceBytes(size), nodes - 1, link / 8)
+  const json = {
+    bench: 'simulate',
+    simulated: true,
+    policy: policy.name,
+    nodes,
+    receivers: nodes - 1,
+    sizeBytes: size,
+    pieceBytes: policy.pieceBytes(size),
+    link,
+    slow,
+    dead,
+    late,
+    corrupt,
+    seed,
+    lineRateBytesPerSecond: link / 8,
+    boundSeconds,
+    ownBoundSeconds,
+    seconds,
+    fromFirstByte: null,
+    fast,
+    efficiency: efficiencyOf(seconds),
+    fastEfficiency: efficiency,
+    incomplete: outcome.incomplete,
+    seedEgressRatio: outcome.seedEgressRatio,
+    duplicateRatio: complete ? outcome.duplicateRatio : null,
+    controlMessages: outcome.controlMessages,
+    cpuShare: null,
+    peakRssBytes: null,
+    valid: complete,
+    events: outcome.events,
+    wallSeconds
+  }
+  return {
+    title: `simulate: ${formatSize(size)} from 1 node to ${nodes - 1}, ${policy.name} (simulated)`,
+    rows: [
+      [
+        'all fast nodes hold it after',
+        `${fast.p100.toFixed(2)} s (half of them ${fast.p50.toFixed(2)} s)`
+      ],
+      ['all nodes hold it after', complete ? `${seconds.p100.toFixed(2)} s` : 'never'],
+      ['not complete', `${outcome.incomplete} nodes`],
+      ['bound', `${boundSeconds.toFixed(2)} s, so efficiency ${efficiency.p100.toFixed(3)}`],
+      [
+        'bound for these pieces',
+        `${ownBoundSeconds.toFixed(2)} s, so efficiency ${(complete ? ownBoundSeconds / fast.p100 : 0).toFixed(3)}`
+      ],
+      ['last to median, fast nodes', (fast.p100 / fast.p50).toFixed(3)],
+      ['seed sent', `${outcome.seedEgressRatio.toFixed(2)} sizes`],
+      ['received twice', complete ? `${(100 * outcome.duplicateRatio).toFixed(2)} %` : 'not known'],
+      ['events', `${outcome.events} in ${wallSeconds.toFixed(1)} s`]
+    ],
+    json
+  }
+}
+
+interface Percentiles {
+  readonly p50: number
+  readonly p100: number
+}
+
+function percentiles(values: readonly number[]): Percentiles {
+  return values.length === 0
+    ? { p50: Number.NaN, p100: Number.NaN }
+    : { p50: median(values), p100: values.reduce((most, each) => Math.max(most, each), 0) }
+}

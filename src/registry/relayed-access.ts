@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Access, Wanted } from './access.ts'
+import type { Repository } from './names.ts'
+import { ROUTES } from './path.ts'
+import type { LastParams } from './routes.ts'
+import { parseUploadId, unknownUpload } from './upload-id.ts'
+
+/** Who sent a request, from the node that found that out to the one that answers. */
+export const PRINCIPAL_HEADER = 'starling-principal'
+
+/** A principal as a header has it, which takes no letters beyond ASCII. */
+export function writePrincipal(principal: string): string {
+  return Buffer.from(principal).toString('base64url')
+}
+
+/**
+ * Access for a registry that other nodes pass requests on to. They have decided already that their
+ * client may push, so here it is only to be known who that is. Such a request reaches uploads of
+ * this node and nothing else, and so is never passed on again.
+ */
+export class RelayedAccess implements Access {
+  readonly #own: Access
+  readonly #here: string | undefined
+  readonly #principals = new WeakMap<IncomingMessage, string>()
+
+  /** @param here what names this node in the ids of uploads */
+  constructor(own: Access, here: string | undefined) {
+    this.#own = own
+    this.#here = here
+  }
+
+  /** Vouches for a request that came from a node of the cluster, before it is handled. */
+  admit(request: IncomingMessage): void {
+    const principal = request.headers[PRINCIPAL_HEADER]
+    const text = typeof principal === 'string' ? principal : ''
+    this.#principals.set(request, Buffer.from(text, 'base64url').toString())
+  }
+
+  async check(request: FastifyRequest, reply: FastifyReply, wanted: Wanted): Promise<void> {
+    if (!this.#principals.has(request.raw)) return this.#own.check(request, reply, wanted)
+    if (request.routeOptions.url !== ROUTES.upload) throw unknownUpload()
+    const { last } = request.params as LastParams['Params']
+    if (parseUploadId(last).home !== this.#here) throw unknownUpload()
+  }
+
+  mayPull(request: FastifyRequest, repository: Repository): boolean {
+    return !this.#principals.has(request.raw) && this.#own.mayPull(request, repository)
+  }
+
+  principal(request: FastifyRequest): string {
+    return this.#principals.get(request.raw) ?? this.#own.principal(request)
+  }
+}
