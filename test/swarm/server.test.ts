@@ -203,6 +203,6 @@ test('a port that is taken is an error, and an address can be dialled', async ()
   await using node = await startHolder('node', memorySource(blob))
   assert.equal(node.server.address, `127.0.0.1:${node.server.port}`)
   await assert.rejects(startHolder('other', memorySource(blob), { port: node.server.port }), {
-    code: 'EADDRINUSE'
+    code: 'CONFIG_INVALID'
   })
 })
