@@ -18,6 +18,8 @@ const IDLE_TIMEOUT_MS = 60 * 60 * 1000
 
 /** Each session may hold an open file and 4 MiB of bytes on their way to the disk. */
 const MAX_SESSIONS = 256
+/** A client that goes on after a broken connection does so sooner. */
+const ABANDONED_MS = 60_000
 
 /** Of one owner, so that nobody can keep all others from pushing. */
 const MAX_SESSIONS_PER_OWNER = 128
@@ -103,10 +105,11 @@ export class Uploads {
     this.#checkOpen()
     const { blobs, clock, maxRehashBytes } = this.#options
     const { owner = '', algorithm = 'sha256' } = options
-    this.#checkRoom(owner)
+    const abandoned = this.#inTheWay(owner)
     const id = randomUUID()
     this.#creating += 1
     try {
+      if (abandoned !== undefined) await this.#end(abandoned)
       const file = await this.#disk.openFile(join(this.#directory, dataName(id)))
       await file.close()
       const path = join(this.#directory, sessionName(id))
@@ -199,15 +202,21 @@ export class Uploads {
     await Promise.all([...this.#sessions.values()].map(session => session.close()))
   }
 
-  #checkRoom(owner: string): void {
+  /**
+   * At the bound, the session that has to give way to a new one: pushes break off, and nobody has
+   * touched it for a while. Throws `TOOMANYREQUESTS` when all are in use.
+   */
+  #inTheWay(owner: string): UploadSession | undefined {
     const { maxSessions = MAX_SESSIONS, maxSessionsPerOwner = MAX_SESSIONS_PER_OWNER } =
       this.#options
-    const own = [...this.#sessions.values()].filter(session => session.owner === owner)
-    if (
-      this.#sessions.size + this.#creating < maxSessions &&
-      own.length + this.#creating < maxSessionsPerOwner
-    ) {
-      return
+    const all = [...this.#sessions.values()]
+    const own = all.filter(session => session.owner === owner)
+    const isOwnFull = own.length + this.#creating >= maxSessionsPerOwner
+    if (!isOwnFull && all.length + this.#creating < maxSessions) return undefined
+    const [idlest] = (isOwnFull ? own : all).sort((a, b) => b.idleMs - a.idleMs)
+    if (idlest !== undefined && idlest.idleMs >= ABANDONED_MS) {
+      this.#options.log.info({ upload: idlest.id, bytes: idlest.offset }, 'upload gave way')
+      return idlest
     }
     throw new StarlingError('TOOMANYREQUESTS', 'too many uploads are under way', {
       retryAfterSeconds: 5

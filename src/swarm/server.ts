@@ -18,6 +18,8 @@ export interface ServerLimits {
   readonly stallTimeoutMs: number
   /** Connections at once, handshakes included; beyond it new ones are closed at once. */
   readonly maxConnections: number
+  /** Connections at once without a pinned certificate; beyond it the oldest is closed. */
+  readonly maxStrangers: number
   /** Responses at once; beyond it 503. Each costs up to 2 MiB of buffers. */
   readonly maxResponses: number
   /** Responses at once to one peer, so that a stuck one cannot take every place. */
@@ -29,6 +31,7 @@ export const SERVER_LIMITS: ServerLimits = {
   idleTimeoutMs: 60_000,
   stallTimeoutMs: 30_000,
   maxConnections: 1_024,
+  maxStrangers: 256,
   maxResponses: 64,
   maxResponsesPerPeer: 16
 }
@@ -62,6 +65,8 @@ export class TransferServer {
   readonly #http: Server
   /** Every connection from its first moment on, its handshake included. */
   readonly #connections = new Set<Socket>()
+  /** Those that have not shown a pinned certificate, oldest first, by their end of the connection. */
+  readonly #strangers = new Map<string, Socket>()
   /** Who is at the other end, for every connection that the parser has. */
   readonly #fingerprints = new WeakMap<TLSSocket, string>()
   #closed: Promise<void> | undefined
@@ -152,9 +157,18 @@ export class TransferServer {
     return bound
   }
 
+  /** Who has not shown a pinned certificate yet makes way for newer ones, never for peers. */
   #track(connection: Socket): void {
+    const end = endOf(connection)
     this.#connections.add(connection)
-    connection.once('close', () => this.#connections.delete(connection))
+    this.#strangers.set(end, connection)
+    connection.once('close', () => {
+      this.#connections.delete(connection)
+      if (this.#strangers.get(end) === connection) this.#strangers.delete(end)
+    })
+    if (this.#strangers.size <= this.#limits.maxStrangers) return
+    const [oldest] = this.#strangers.values()
+    oldest?.destroy()
   }
 
   #welcome(socket: TLSSocket): void {
@@ -168,6 +182,7 @@ export class TransferServer {
       socket.destroy()
       return
     }
+    this.#strangers.delete(endOf(socket))
     this.#fingerprints.set(socket, fingerprint)
     this.#http.emit('connection', socket)
   }
@@ -200,3 +215,7 @@ export class TransferServer {
 
 /** A connection that breaks is its reader's loss; the response sees it closed. */
 function ignore(): void {}
+
+function endOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
+}

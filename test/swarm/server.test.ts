@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
+import { connect as connectPlain } from 'node:net'
 import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { connect } from 'node:tls'
@@ -205,4 +206,12 @@ test('a port that is taken is an error, and an address can be dialled', async ()
   await assert.rejects(startHolder('other', memorySource(blob), { port: node.server.port }), {
     code: 'CONFIG_INVALID'
   })
+})
+
+test('strangers who hold connections open do not keep peers out', async () => {
+  await using node = await startHolder('node', memorySource(blob), { limits: { maxStrangers: 4 } })
+  const strangers = Array.from({ length: 12 }, () => connectPlain(node.server.port, '127.0.0.1'))
+  await Promise.all(strangers.map(stranger => once(stranger, 'connect')))
+  assert.equal((await ask(node.server.port, PATH)).status, 200)
+  for (const stranger of strangers) stranger.destroy()
 })
