@@ -77,7 +77,7 @@ async function show(
   print(
     `\n2. An image of ${mebibytes(image.sizeBytes)} MiB is pushed to ${ada.name}, and to ${ada.name} alone.`
   )
-  await watch([ada, bell, curie], image, within(), () =>
+  await watch([ada, bell, curie], image, within(), print, () =>
     pushImage(address(ada), image, { signal: within() })
   )
 
@@ -89,7 +89,7 @@ async function show(
 
   print(`\n4. ${ada.name} comes back with an empty disk. Nobody helps it.`)
   const reborn = await start(NAMES[0], bell.addresses.mesh)
-  await watch([reborn, bell, curie], image, within(), async () => undefined)
+  await watch([reborn, bell, curie], image, within(), print, async () => undefined)
   const again = await pullImage(address(reborn), { signal: within() })
   print(`   Pulled from ${reborn.name}: ${mebibytes(again)} MiB, every digest verified.`)
   if (once) return
@@ -109,22 +109,17 @@ async function watch(
   nodes: readonly NodeProcess[],
   image: MadeImage,
   signal: AbortSignal,
+  print: (line: string) => void,
   action: () => Promise<unknown>
 ): Promise<void> {
-  const bars = new MultiBar(
-    {
-      format: '   {name} {bar} {percentage}%  {held} of {all} MiB',
-      clearOnComplete: false,
-      hideCursor: true,
-      noTTYOutput: true,
-      notTTYSchedule: STEP_TIMEOUT_MS
-    },
-    Presets.shades_classic
-  )
+  const format = '   {name} {bar} {percentage}%  {held} of {all} MiB'
+  const bars = process.stderr.isTTY
+    ? new MultiBar({ format, clearOnComplete: false, hideCursor: true }, Presets.shades_classic)
+    : undefined
   const all = mebibytes(image.sizeBytes)
   const rows = nodes.map(node => ({
     node,
-    bar: bars.create(image.sizeBytes, 0, { name: node.name.padEnd(6), held: 0, all })
+    bar: bars?.create(image.sizeBytes, 0, { name: node.name.padEnd(6), held: 0, all })
   }))
   try {
     const acting = action()
@@ -133,14 +128,17 @@ async function watch(
       ...rows.map(({ node, bar }) =>
         node.until(({ blobs }) => {
           const held = Math.min(blobs.bytesHeld, image.sizeBytes)
-          bar.update(held, { held: mebibytes(held) })
+          bar?.update(held, { held: mebibytes(held) })
           return held === image.sizeBytes && blobs.missing === 0
         }, signal)
       )
     ])
     await delay(WATCH_MS)
+    // Nobody watches bars in a file or a pipe; what they came to is told all the same.
+    if (bars === undefined)
+      for (const { name } of nodes) print(`   ${name.padEnd(6)} ${all} of ${all} MiB`)
   } finally {
-    bars.stop()
+    bars?.stop()
   }
 }
 

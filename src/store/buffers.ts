@@ -1,19 +1,20 @@
-const MiB = 1024 * 1024
+const KiB = 1024
 
 /**
- * Fewer and larger reads and writes are worth more than the processor's cache: 2.0 GB/s with
- * 256 KiB, 2.7 with 1 MiB, 2.8 with 4 MiB on two busy cores (`bench pull`).
+ * From 128 KiB to 4 MiB no size was faster by more than the runs differ (`bench pull`: 1.4-2.8 GB/s
+ * on two shared cores), nor were more buffers ahead, so it is a small one that costs little memory;
+ * with 64 KiB the hops between threads begin to show.
  */
-const LARGE_BYTES = MiB
+const LARGE_BYTES = 256 * KiB
 
 /** For those that come when all large ones are out: many slow readers must not fill the memory. */
-const SMALL_BYTES = 64 * 1024
+const SMALL_BYTES = 64 * KiB
 
-/** Enough for sixteen transfers at once, more than it takes to keep any link busy. */
-const MAX_LARGE_OUT = 32
+/** 32 MiB, enough for 64 transfers at once. */
+const MAX_LARGE_OUT = 128
 
 /** What is kept for the next transfer, so that their pages need not be asked for again. */
-const MAX_IDLE = 8
+const MAX_IDLE = 16
 
 /** Buffers for bytes on their way from a file to a socket, used over and over. */
 class Buffers {

@@ -5,13 +5,20 @@ export interface Limits {
   /** Pieces asked of one neighbour at once, over all blobs: at the start, and at most. */
   readonly startWindow: number
   readonly maxWindow: number
-  /** Pieces and bytes asked for at once for one blob, and bytes for the whole node. */
+  /**
+   * Pieces and bytes asked for at once for one blob, and bytes for the whole node. At 8 pieces some
+   * nodes end late for want of choice, at 16 the queues make fresh pieces spread late.
+   */
   readonly blobPieces: number
   readonly blobBytes: number
   readonly nodeBytes: number
   /** Blobs fetched at once: the oldest finish first, instead of all crawling. */
   readonly activeBlobs: number
-  /** Pieces on their way to neighbours at once; one to a slow neighbour counts for less. */
+  /**
+   * Pieces on their way to neighbours at once; one to a slow neighbour counts for less. Fewer pass
+   * each on sooner but leave the link idle whenever their receivers are busy: with 2 it is 75 %
+   * used, with 4 it is 90 %, with 12 it is 99 % (simulated).
+   */
   readonly uploadWeight: number
   readonly uploadStreams: number
   /** Requests that wait for a turn; whoever asks beyond it is told to come back. */

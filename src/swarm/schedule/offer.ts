@@ -11,8 +11,9 @@ const LATE_TIMES = 4
 /** The same before any was seen: the link may be slow, and the dead are told apart by other means. */
 const FIRST_LATE_MS = 60_000
 
-/** Who was late is offered nothing for so many times what counted as late. */
+/** Who was late is offered nothing for so many times what counted as late; twice that each time. */
 const ASIDE_TIMES = 10
+const MAX_DOUBLINGS = 10
 
 /** So many times the window may be unseen: what has left may still wait in the network. */
 const UNSEEN_TIMES = 4
@@ -60,18 +61,19 @@ export function offerPieces(
 /**
  * Takes back the offers to a neighbour that is slow in passing pieces on, or dead, or silent: no
  * other has those pieces, and everyone would wait for it. It is offered nothing for a while when
- * there are others. The time counts in the mean, which may be too short for this network. Measured from offer to announcement, since
- * a piece that has left may still wait in some buffer.
+ * there are others; if all are late it is the network that is slow. Measured from the offer to the
+ * announcement, since a piece that has left may still wait in some buffer.
  */
 export function expireOffers(swarm: Swarm, now: number): void {
   const lateMs =
     swarm.passMs === undefined ? FIRST_LATE_MS : Math.max(MIN_LATE_MS, LATE_TIMES * swarm.passMs)
   for (const [piece, offer] of swarm.offered) {
     if (now - offer.sinceMs < lateMs) continue
-    offer.link.asideUntilMs = now + ASIDE_TIMES * lateMs
-    offer.link.missed++
-    swarm.passMs = runningMean(swarm.passMs, now - offer.sinceMs)
+    const { link, sinceMs } = offer
+    link.asideUntilMs = now + ASIDE_TIMES * lateMs * 2 ** Math.min(link.missed, MAX_DOUBLINGS)
+    link.missed++
     endOffer(swarm, piece, offer)
+    if (isNobodyQuick(swarm, now)) swarm.passMs = Math.max(swarm.passMs ?? 0, now - sinceMs)
   }
 }
 
@@ -89,6 +91,11 @@ export function noteOfferSent(swarm: Swarm, piece: number, peer: Peer): void {
   if (offer === undefined || offer.sent || offer.link.peer !== peer) return
   offer.sent = true
   offer.link.unsent--
+}
+
+function isNobodyQuick({ links }: Swarm, now: number): boolean {
+  for (const { asideUntilMs } of links.values()) if (asideUntilMs <= now) return false
+  return true
 }
 
 function nextUnseen({ hidden, copies, offered }: Swarm, from: number): number | undefined {

@@ -118,7 +118,7 @@ export function linkTo(swarm: Swarm, peer: Peer): Link {
     unsent: 0,
     unseen: 0,
     missed: 0,
-    isLate: false
+    asideUntilMs: 0
   }
   swarm.links.set(peer.id, link)
   return link
