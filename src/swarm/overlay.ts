@@ -4,8 +4,9 @@ import { createHash } from 'node:crypto'
 export const FULL_MESH_NODES = 13
 
 /**
- * Rings in the overlay; each gives a node two neighbours. Chosen by simulation, see the table that
- * `bench simulate --rings` prints: fewer cost the last node time, more cost messages for nothing.
+ * Rings in the overlay; each gives a node two neighbours. Chosen by `bench simulate --nodes 1000
+ * --size 128MiB --rings R`: the last node has it after 1.40 s with 2 rings, 1.29 with 4, 1.24 with
+ * 6, and 1.25 with 8, which cost a fifth more messages.
  */
 export const RINGS = 6
 
