@@ -27,6 +27,8 @@ interface Answer {
 
 const CHUNK_BYTES = 1024 * 1024
 const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
+/** Each waits `--ack-wait`: together longer than 5 GiB take to copy on a slow disk. */
+const MAX_TRIES = 10
 const EMPTY_CONFIG = Buffer.from('{}')
 
 /**
@@ -108,7 +110,12 @@ export class RegistryClient {
     )
     const headers = { 'content-type': OCI_MANIFEST, 'content-length': manifest.length }
     const path = `/v2/${repository}/manifests/${tag}`
-    await this.#send('PUT', path, [201], headers, Readable.from([manifest]))
+    // 503 while the copies that were asked for are still being made: the retry waits on.
+    for (let status = 503, tries = 0; status !== 201 && tries < MAX_TRIES; tries++) {
+      const accepted = tries + 1 < MAX_TRIES ? [201, 503] : [201]
+      const answer = await this.#send('PUT', path, accepted, headers, Readable.from([manifest]))
+      status = answer.status
+    }
     return digestOf(manifest)
   }
 
