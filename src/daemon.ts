@@ -212,6 +212,10 @@ async function openAll(
     await AdminServer.open({ listen: config.admin, introspection, log, gate: adminGate(guard) })
   )
   closing(await openControl({ dataDir, introspection, operations: replication.operations, log }))
+  const registryBytes = {
+    received: count('registry', 'received'),
+    sent: count('registry', 'sent')
+  }
   const registry = await RegistryServer.open({
     listen: config.registry,
     content: replication.content,
@@ -223,7 +227,7 @@ async function openAll(
     log,
     onRequest: ({ method, route, status, seconds }) =>
       metrics.httpRequestSeconds.observe({ method, route, status: String(status) }, seconds),
-    onBytes: (direction, bytes) => count('registry', direction)(bytes)
+    onBytes: (direction, bytes) => registryBytes[direction](bytes)
   })
   closers.push(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
   transfer.relayTo((request, response) => registry.answerRelayed(request, response))

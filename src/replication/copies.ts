@@ -5,7 +5,7 @@ import type { PeerView } from '../mesh/peer-view.ts'
 import type { Inventory } from './inventory.ts'
 import type { Roots } from './roots.ts'
 
-type CopiesInventory = Pick<Inventory, 'graph' | 'holdsAll' | 'knowsReach' | 'linkedAt'>
+type CopiesInventory = Pick<Inventory, 'holdsAll' | 'wholeReach' | 'linkedAt'>
 
 /**
  * Judges which members hold an image, from the holding summaries in their heartbeats: nobody
@@ -38,14 +38,14 @@ export class Copies {
 
   /** Whether a member holds all of an image; `undefined` when its summary does not tell. */
   holdsThere(peer: PeerView, manifest: Digest): boolean | undefined {
-    if (!this.#inventory.knowsReach(manifest)) return undefined
-    return this.#holds(peer, this.#inventory.graph.reach(manifest))
+    const reach = this.#inventory.wholeReach(manifest)
+    return reach && this.#holds(peer, reach)
   }
 
   /** How many live members, this node included, are known to hold all of an image. */
   count(manifest: Digest): number {
-    if (!this.#inventory.knowsReach(manifest)) return 0
-    const reach = this.#inventory.graph.reach(manifest)
+    const reach = this.#inventory.wholeReach(manifest)
+    if (reach === undefined) return 0
     const elsewhere = this.#mesh.peers().filter(peer => this.#holds(peer, reach) === true)
     return elsewhere.length + (this.holdsHere(manifest) ? 1 : 0)
   }

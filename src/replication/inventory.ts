@@ -2,15 +2,11 @@ import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { isCode } from '../errors.ts'
 import type { Log } from '../log.ts'
-import {
-  isManifestType,
-  MAX_MANIFEST_BYTES,
-  type ManifestFields,
-  parseStoredManifest
-} from '../manifest.ts'
+import { MAX_MANIFEST_BYTES } from '../manifest.ts'
 import type { Applied, Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
-import { Graph, type GraphReference } from './graph.ts'
+import { Graph } from './graph.ts'
+import { addToGraph } from './manifest-edges.ts'
 
 /** A disk or a process short of something for a moment is asked again about as often as a person would. */
 const READ_RETRY_MS = 1_000
@@ -80,20 +76,24 @@ export class Inventory {
 
   /** Whether everything the manifest reaches, itself included, is held. */
   holdsAll(manifest: Digest): boolean {
-    if (!this.knowsReach(manifest)) return false
-    for (const digest of this.graph.reach(manifest)) {
-      if (this.#blobs.stat(digest) === undefined) return false
-    }
+    const reach = this.wholeReach(manifest)
+    if (reach === undefined) return false
+    for (const digest of reach) if (this.#blobs.stat(digest) === undefined) return false
     return true
   }
 
-  /** Whether all manifests that the image reaches have been read here, so that nothing hides below. */
-  knowsReach(manifest: Digest): boolean {
-    if (!this.graph.isRead(manifest)) return false
-    for (const digest of this.graph.reach(manifest)) {
-      if (this.graph.manifestType(digest) !== undefined && !this.graph.isRead(digest)) return false
+  /**
+   * The manifest and all it reaches; `undefined` while some manifest among it has not been read
+   * here, since anything may hide below that.
+   */
+  wholeReach(manifest: Digest): ReadonlySet<Digest> | undefined {
+    if (!this.graph.isRead(manifest)) return undefined
+    const reach = this.graph.reach(manifest)
+    for (const digest of reach) {
+      const isManifest = this.graph.manifestType(digest) !== undefined
+      if (isManifest && !this.graph.isRead(digest)) return undefined
     }
-    return true
+    return reach
   }
 
   /** Ends leases whose time is over, whatever their records say. */
@@ -241,15 +241,7 @@ export class Inventory {
   async #read(manifest: Digest, mediaType: string): Promise<void> {
     try {
       const bytes = await this.#blobs.bytes(manifest, MAX_MANIFEST_BYTES)
-      const fields = parseStoredManifest(bytes, mediaType)
-      this.graph.addManifest(manifest, referencesOf(fields))
-      if (fields.subject !== undefined) {
-        const { artifactType, annotations } = fields
-        this.graph.addReferrer(fields.subject, {
-          ...{ digest: manifest, mediaType, sizeBytes: bytes.length, artifactType },
-          annotations: isLarge(annotations) ? 'large' : annotations
-        })
-      }
+      addToGraph(this.graph, manifest, mediaType, bytes)
     } catch (error) {
       this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
       // What cannot be read for now may name anything: its blobs must neither be collected nor be
@@ -279,26 +271,4 @@ export class Inventory {
       if (!this.graph.isWanted(digest)) this.#missing.delete(digest)
     }
   }
-}
-
-/**
- * What a manifest needs to be whole: all it names but its subject, which may be absent (OCI
- * distribution, "Pushing Manifests with Subject"), and layers that may not be distributed.
- */
-function referencesOf({ references }: ManifestFields): GraphReference[] {
-  return references.flatMap((reference, position) => {
-    if (reference.absence !== undefined && reference.absence !== 'sparse') return []
-    const { digest, sizeBytes, mediaType, absence } = reference
-    const manifestType = isManifestType(mediaType) ? mediaType : undefined
-    return [{ digest, sizeBytes, manifestType, sparse: absence === 'sparse', position }]
-  })
-}
-
-/** Annotations of referrers are listed often and kept in memory, which their pushers must not fill. */
-const MAX_KEPT_ANNOTATIONS_LENGTH = 4 * 1024
-
-function isLarge(annotations: ManifestFields['annotations']): boolean {
-  let length = 0
-  for (const [key, value] of Object.entries(annotations ?? {})) length += key.length + value.length
-  return length > MAX_KEPT_ANNOTATIONS_LENGTH
 }

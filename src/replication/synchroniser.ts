@@ -4,14 +4,13 @@ import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { answer, type ReconcileStore, reconcile } from '../records/reconcile.ts'
 import type { Applied, Records } from '../records/records.ts'
+import { MAX_FRAME_BYTES } from '../records/wire.ts'
 import { announcementsOf, MAX_GOSSIP_BYTES, RECONCILE_PROTOCOL } from './wire.ts'
 
 /** How often roots are compared with what neighbours last told; gossip does the rest. */
 const COMPARE_INTERVAL_MS = 3_000
 /** One reconciliation may move many records; a peer that takes longer is tried again later. */
 const RECONCILE_TIMEOUT_MS = 60_000
-/** Frames of one exchange: a batch of records (1 MiB) and its wrapping. */
-const MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 type SynchroniserMesh = Pick<Mesh, 'peers' | 'request' | 'handle' | 'publish' | 'on'>
 

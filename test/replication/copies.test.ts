@@ -20,9 +20,8 @@ function openCopies(peers: readonly PeerView[] = []): Copies {
   return new Copies({
     mesh: { peers: () => peers },
     inventory: {
-      graph,
       holdsAll: () => true,
-      knowsReach: () => true,
+      wholeReach: manifest => graph.reach(manifest),
       linkedAt: digest => (digest === image ? 10 : 0)
     },
     roots: { sequenceOf: root => sequences.get(root) }
