@@ -20,7 +20,11 @@ export interface MadeImage {
 
 /** An OCI artifact with random layers of the given sizes: nothing that a node already holds. */
 export function makeImage(layerSizes: readonly number[]): MadeImage {
-  const layers = layerSizes.map(sizeBytes => makeBlob(sizeBytes, randomBytes(16)))
+  return imageOf(layerSizes.map(sizeBytes => makeBlob(sizeBytes, randomBytes(16))))
+}
+
+/** An OCI artifact of these layers. */
+export function imageOf(layers: readonly MadeBlob[]): MadeImage {
   const config = smallBlob(Buffer.from('{}'))
   const mediaType = 'application/vnd.oci.image.manifest.v1+json'
   const manifest = Buffer.from(

@@ -2,6 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Daemon, type DaemonOptions } from './daemon.ts'
+import type { Namespaces } from './namespaces.ts'
+
+export interface ClusterOptions {
+  readonly flags?: readonly string[]
+  readonly namespaces?: Namespaces
+}
 
 /**
  * Several `serve` processes in one temporary directory, each with a data directory of its own, all
@@ -23,14 +29,24 @@ export class Cluster {
     return cluster
   }
 
-  /** Opens a cluster of `count` ready nodes, each connected to the first. */
-  static async start(count: number): Promise<{ cluster: Cluster; nodes: readonly Daemon[] }> {
+  /**
+   * Opens a cluster of `count` ready nodes, each connected to the first; `flags` are of `serve`. In
+   * namespaces each is on a machine of its own, as far as it can tell.
+   */
+  static async start(
+    count: number,
+    { flags = [], namespaces }: ClusterOptions = {}
+  ): Promise<{ cluster: Cluster; nodes: readonly Daemon[] }> {
+    const place = (index: number): Partial<DaemonOptions> =>
+      namespaces === undefined ? {} : placeIn(namespaces, index)
     const cluster = await Cluster.open()
     try {
-      const first = await cluster.node('node-1')
+      const first = await cluster.node('node-1', { flags, ...place(0) })
       const nodes = [first]
       for (let number = 2; number <= count; number++) {
-        nodes.push(await cluster.node(`node-${number}`, { join: [first.addresses.mesh] }))
+        const join = [first.addresses.mesh]
+        const options = { join, flags, ...place(number - 1) }
+        nodes.push(await cluster.node(`node-${number}`, options))
       }
       for (const node of nodes) {
         await node.statusWhere(
@@ -67,5 +83,13 @@ export class Cluster {
     const daemon = await starting
     this.#daemons.add(daemon)
     return daemon
+  }
+}
+
+function placeIn(namespaces: Namespaces, index: number): Partial<DaemonOptions> {
+  const any = `${namespaces.address(index)}:0`
+  return {
+    namespace: namespaces.name(index),
+    listen: { registry: any, admin: any, mesh: any, transfer: any }
   }
 }

@@ -15,6 +15,8 @@ export interface DaemonOptions {
   readonly listen?: Partial<Addresses>
   /** Further flags of `serve`. */
   readonly flags?: readonly string[]
+  /** The network namespace to run in, if not that of the test; it takes root. */
+  readonly namespace?: string
 }
 
 /** The `host:port` of each listener, as in `DATA/listening.json`. */
@@ -46,7 +48,11 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const file = join(options.dataDir, 'listening.json')
     await rm(file, { force: true })
-    const child = await Child.spawn(process.execPath, [MAIN, 'serve', ...flagsOf(options)])
+    const [command = '', ...args] = [
+      ...(options.namespace === undefined ? [] : ['ip', 'netns', 'exec', options.namespace]),
+      ...[process.execPath, MAIN, 'serve', ...flagsOf(options)]
+    ]
+    const child = await Child.spawn(command, args)
     const addresses = await until(
       async () => {
         if (child.ended !== undefined) {

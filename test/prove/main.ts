@@ -17,6 +17,7 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['huge-layer', 'test/prove/huge-layer.ts'],
   ['many-blobs', 'test/prove/many-blobs.ts'],
   ['lost-takers', 'test/prove/lost-takers.ts'],
+  ['histories', 'test/prove/histories.ts'],
   ['killed-pushes', 'test/prove/killed-pushes.ts'],
   ['full-disk', 'test/prove/full-disk.ts'],
   ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']

@@ -1,0 +1,84 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Random } from '../../src/clock.ts'
+import type { Cluster } from '../helpers/cluster.ts'
+import type { Daemon } from '../helpers/daemon.ts'
+import type { Namespaces } from '../helpers/namespaces.ts'
+import type { Isolation } from './operation.ts'
+
+/** `wipe`: killed, and back on an empty disk. `isolate` needs nodes in namespaces. */
+export type Fault = 'kill' | 'wipe' | 'pause' | 'isolate'
+
+/** Longer than `--dead-after` of the nodes in some rounds and shorter in others. */
+const MAX_FAULT_MS = 6_000
+const CALM_MS = 500
+
+export interface NemesisOptions {
+  readonly cluster: Cluster
+  /** The nodes; one that is started again takes the place of its former self. */
+  readonly nodes: Daemon[]
+  readonly namespaces?: Namespaces
+  readonly faults: readonly Fault[]
+  readonly random: Random
+  readonly nowMs: () => number
+  readonly signal: AbortSignal
+}
+
+/**
+ * Brings one fault after the other over one node at a time until the signal comes, and mends the
+ * last. The next one waits until all have caught up, since the promises are about K-1 losses.
+ */
+export async function torment(options: NemesisOptions): Promise<Isolation[]> {
+  const { nodes, faults, random, signal } = options
+  const isolations: Isolation[] = []
+  while (!signal.aborted) {
+    const index = Math.floor(random() * nodes.length)
+    const fault = faults[Math.floor(random() * faults.length)]
+    const lastsMs = random() * MAX_FAULT_MS
+    if (fault === undefined) break
+    const isolation = await strike(options, index, fault, lastsMs)
+    if (isolation !== undefined) isolations.push(isolation)
+    await Promise.all(nodes.map(node => settled(node, nodes.length - 1)))
+    await delay(CALM_MS, undefined, { signal }).catch(() => undefined)
+  }
+  return isolations
+}
+
+/** Waits until a node hears all others, is ready and lacks nothing that it knows of. */
+export async function settled(node: Daemon, others: number): Promise<void> {
+  await node.statusWhere(
+    `to hear ${others} others, be ready and lack nothing`,
+    ({ peers, ready, blobs }) =>
+      ready && blobs.missing === 0 && peers.filter(({ connected }) => connected).length === others
+  )
+}
+
+async function strike(
+  { cluster, nodes, namespaces, nowMs, signal }: NemesisOptions,
+  index: number,
+  fault: Fault,
+  lastsMs: number
+): Promise<Isolation | undefined> {
+  const node = nodes[index]
+  if (node === undefined) return undefined
+  const last = () => delay(lastsMs, undefined, { signal }).catch(() => undefined)
+  const startMs = nowMs()
+  switch (fault) {
+    case 'pause':
+      node.signal('SIGSTOP')
+      await last()
+      node.signal('SIGCONT')
+      return undefined
+    case 'isolate':
+      await namespaces?.isolate(index)
+      await last()
+      await namespaces?.heal(index)
+      // It hears its peers again when it is settled; only from then on P2 counts.
+      await settled(node, nodes.length - 1)
+      return { node: node.name, startMs, endMs: nowMs() }
+    default:
+      await node.kill()
+      await last()
+      nodes[index] = await cluster.restart(node, fault === 'wipe' ? 'empty' : 'kept')
+      return undefined
+  }
+}
