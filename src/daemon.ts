@@ -221,6 +221,7 @@ async function openAll(
     content: replication.content,
     homes: replication.uploadHomes,
     mirrorBare: config.mirrorBare,
+    mountOnHead: config.mountOnHead,
     access: new GuardedAccess(guard, log),
     otherRoutes: tokenRoutes(guard),
     ...(tls !== undefined && { tls }),

@@ -33,6 +33,7 @@ test('a node that is told nothing has every default', async () => {
     aloneAfterMs: 60_000,
     sparse: 'indexes',
     mirrorBare: false,
+    mountOnHead: false,
     htpasswd: undefined,
     htpasswdGraceMs: undefined,
     policy: undefined,

@@ -202,6 +202,14 @@ export const SETTINGS = {
     meaning:
       'a pull of R with `?ns=H` is of repository `H/R` (docker.io by all its names); `on`: of bare `R` too'
   }),
+  mountOnHead: one({
+    flag: 'mount-on-head',
+    placeholder: 'switch',
+    format: onOff,
+    fallback: 'off',
+    meaning:
+      '`on`: a client that asks for a blob (HEAD) where it may push is told of those in any repository it may pull from, so that it need not send them again'
+  }),
   maxDiskShare: one({
     flag: 'max-disk',
     placeholder: 'share',

@@ -24,6 +24,8 @@ export interface Access {
   check(request: FastifyRequest, reply: FastifyReply, wanted: Wanted): Promise<void>
   /** Whether the client of a checked request may pull from one more repository. */
   mayPull(request: FastifyRequest, repository: Repository): boolean
+  /** As {@link mayPull}, for pushing. */
+  mayPush(request: FastifyRequest, repository: Repository): boolean
   /** Who sent a checked request, to bind its uploads to; `''` when nobody had to say. */
   principal(request: FastifyRequest): string
 }
@@ -32,6 +34,7 @@ export interface Access {
 export const OPEN_ACCESS: Access = {
   check: async () => {},
   mayPull: () => true,
+  mayPush: () => true,
   principal: () => ''
 }
 

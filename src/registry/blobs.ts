@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type Digest, parseDigest } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import { send } from './body.ts'
@@ -7,8 +7,8 @@ import type { BlobContent } from './content.ts'
 import { etagOf, isUnmodified } from './etag.ts'
 import { findIn } from './mirror.ts'
 import { multipart } from './multipart.ts'
-import { parseRepository } from './names.ts'
-import { ROUTES } from './path.ts'
+import { parseRepository, type Repository } from './names.ts'
+import { namespaceOf, ROUTES } from './path.ts'
 import { parseRange, type RangeRequest } from './range.ts'
 import { clientSignal, type LastParams, type RouteContext, takeOver } from './routes.ts'
 import { withWarnings } from './warning.ts'
@@ -22,14 +22,15 @@ const CACHE_CONTROL = 'max-age=31536000, immutable'
  * @see OCI distribution-spec, "Pulling blobs" and "Deleting Blobs" (end-2, 10)
  */
 export async function blobRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
-  const { content, log, onBytes } = context
+  const { content, access, log, onBytes } = context
 
   app.head<LastParams>(ROUTES.blob, async (request, reply) => {
     const digest = parseDigest(request.params.last)
     const signal = clientSignal(reply)
-    const stat = await findIn(request, context, repository =>
+    const found = await findIn(request, context, repository =>
       content.hasBlob(repository, digest, signal)
     )
+    const stat = found ?? (await mounted(request, digest, signal))
     if (stat === undefined) throw unknown(digest)
     describe(reply, digest)
     if (isUnmodified(request, digest)) return reply.code(304).send()
@@ -76,6 +77,26 @@ export async function blobRoutes(app: FastifyInstance, context: RouteContext): P
       throw error
     }
   })
+
+  /**
+   * Mounts a blob that its pusher asks about, as if it had been told where from: oras, and Zarf with
+   * it, ask before they push and never mount, so that layers which many repositories share are sent
+   * for each of them. What the client may not pull stays as unknown as what there is not
+   * (CVE-2024-39897).
+   */
+  async function mounted(
+    request: FastifyRequest<LastParams>,
+    digest: Digest,
+    signal: AbortSignal
+  ): Promise<{ readonly sizeBytes: number } | undefined> {
+    // A namespace is of a pull through a mirror.
+    if (!context.mountOnHead || namespaceOf(request.url) !== undefined) return undefined
+    const repository = parseRepository(request.params.name)
+    if (!access.mayPush(request, repository)) return undefined
+    const mayPull = (from: Repository) => access.mayPull(request, from)
+    if (!(await content.mount(repository, digest, undefined, mayPull))) return undefined
+    return content.hasBlob(repository, digest, signal)
+  }
 }
 
 /** What is sent of a blob: all of it, a part, or several in one body. */

@@ -48,6 +48,10 @@ export class RelayedAccess implements Access {
     return !this.#principals.has(request.raw) && this.#own.mayPull(request, repository)
   }
 
+  mayPush(request: FastifyRequest, repository: Repository): boolean {
+    return !this.#principals.has(request.raw) && this.#own.mayPush(request, repository)
+  }
+
   principal(request: FastifyRequest): string {
     return this.#principals.get(request.raw) ?? this.#own.principal(request)
   }

@@ -14,6 +14,8 @@ export interface RouteContext {
   readonly homes: UploadHomes | undefined
   /** Whether a pull with a namespace may be of the bare name too. */
   readonly mirrorBare: boolean
+  /** Whether a pusher's question about a blob that only other repositories have mounts it. */
+  readonly mountOnHead: boolean
   readonly log: Log
   readonly onBytes: (direction: 'received' | 'sent', count: number) => void
 }

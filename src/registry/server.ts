@@ -48,6 +48,8 @@ export interface RegistryOptions {
   readonly otherRoutes?: (app: FastifyInstance, context: RouteContext) => Promise<void>
   /** Whether a pull of R with `?ns=H` that is not in `H/R` is looked for in R; no if not given. */
   readonly mirrorBare?: boolean
+  /** Whether a HEAD of a blob by who may push mounts it from another repository; no if not given. */
+  readonly mountOnHead?: boolean
   /** TLS on the same addresses; plain HTTP only if not given. */
   readonly tls?: Tls
   readonly log: Log
@@ -163,6 +165,7 @@ function createApp(
     access,
     homes: options.homes,
     mirrorBare: options.mirrorBare ?? false,
+    mountOnHead: options.mountOnHead ?? false,
     log: options.log,
     onBytes: options.onBytes ?? (() => {})
   }

@@ -189,8 +189,7 @@ export class ReplicatedContent {
     return this.#keeper.pinned([digest], async () => {
       const sizeBytes = await this.#sizeOf(digest)
       if (sizeBytes === undefined) return false
-      await this.#keeper.lease(repository, digest, sizeBytes)
-      return true
+      return this.#keeper.tryLease(repository, digest, sizeBytes)
     })
   }
 

@@ -20,6 +20,9 @@ export interface NodeSettings {
   readonly forgetAfter?: string
   readonly lease?: string
   readonly gcGrace?: string
+  readonly htpasswd?: string
+  readonly policy?: string
+  readonly mountOnHead?: 'on'
   /** Whether its disk is to be over the limit from the start. */
   readonly full?: boolean
   /** Another directory than the one that goes with the name. */

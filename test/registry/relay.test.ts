@@ -26,6 +26,7 @@ interface Pair {
 const USER_ACCESS: Access = {
   check: async () => {},
   mayPull: () => true,
+  mayPush: () => true,
   principal: ({ headers }) => String(headers['x-user'] ?? '')
 }
 

@@ -43,6 +43,11 @@ export class GuardedAccess implements Access {
     return !isNarrowed && this.#guard.may(principal, 'pull', repository)
   }
 
+  mayPush(request: FastifyRequest, repository: Repository): boolean {
+    const { principal } = this.#of(request)
+    return inScope(principal, 'push', repository) && this.#guard.may(principal, 'push', repository)
+  }
+
   principal(request: FastifyRequest): string {
     return this.#of(request).principal.user ?? ''
   }
