@@ -7,7 +7,7 @@ import { test } from 'node:test'
  * Who may import what of `src` (README, "Development"): top to bottom and never back. A folder is
  * named after itself, a file at the root of `src` without its ending.
  */
-const BASE = ['digest', 'errors', 'clock', 'log', 'cache']
+const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline']
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
 const SHARED = [...BASE, 'json', 'manifest', 'metrics']
@@ -31,6 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   digest: BASE,
   errors: BASE,
   clock: BASE,
+  deadline: [],
   log: BASE,
   'young-generation': [],
   cache: BASE

@@ -10,9 +10,8 @@ import { addRoutes } from './routes.ts'
 /** Probes, a scraper and some people; more than these many at once are somebody's mistake. */
 const MAX_CONNECTIONS = 1_024
 
-/** A request here is one line; a client that is slower is not one. */
-const REQUEST_TIMEOUT_MS = 10_000
-const IDLE_TIMEOUT_MS = 3_000
+/** A request here is one line: whoever takes longer to send it, or sends none, makes way for probes. */
+const REQUEST_TIMEOUT_MS = 3_000
 
 export interface AdminServerOptions {
   /** A TCP address, port 0 for any free one, or the path of a socket. */
@@ -23,6 +22,8 @@ export interface AdminServerOptions {
   readonly operations?: Operations
   /** Who may look; everybody if not given. */
   readonly gate?: Gate | undefined
+  /** How long a client may take to send a request, 3 s if not given; an answer may take longer. */
+  readonly requestTimeoutMs?: number
 }
 
 /** Health, metrics and status over HTTP, and on a socket operations too. */
@@ -40,12 +41,16 @@ export class AdminServer {
   /** @throws `CONFIG_INVALID` when the address cannot be had. */
   static async open(options: AdminServerOptions): Promise<AdminServer> {
     const { listen, introspection, operations, log, gate } = options
+    const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
+    // Not `connectionTimeout`: that would also cut a client off which waits for a slow answer.
     const app = fastify({
       forceCloseConnections: true,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      // Probes must get in however many connections others leave idle.
-      connectionTimeout: IDLE_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: requestTimeoutMs,
+      http: {
+        headersTimeout: requestTimeoutMs,
+        connectionsCheckingInterval: Math.min(requestTimeoutMs, 1_000)
+      }
     })
     app.server.maxConnections = MAX_CONNECTIONS
     if (gate !== undefined) addGate(app, gate)

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MultiBar, Presets } from 'cli-progress'
+import { withDeadline } from '../deadline.ts'
 import { type ImageAddress, pullImage, pushImage } from './client.ts'
 import { type MadeImage, makeImage } from './image.ts'
 import { NodeProcess } from './node-process.ts'
@@ -61,7 +62,7 @@ async function show(
     nodes.push(node)
     return node
   }
-  const within = () => AbortSignal.any([signal, AbortSignal.timeout(STEP_TIMEOUT_MS)])
+  const within = () => withDeadline(STEP_TIMEOUT_MS, signal)
 
   print('\n  Starling: push once, to any node; pull from every node.\n')
   print('1. Three nodes start on this machine and find each other.')

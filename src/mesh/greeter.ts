@@ -1,4 +1,5 @@
 import type { Connection } from '@libp2p/interface'
+import { withDeadline } from '../deadline.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { fromMultiaddr } from './address.ts'
@@ -50,7 +51,7 @@ export class Greeter {
 
   async #greet(connection: Connection): Promise<void> {
     const { neighbours, signal: closing, log } = this.#options
-    const signal = AbortSignal.any([closing, AbortSignal.timeout(HELLO_TIMEOUT_MS)])
+    const signal = withDeadline(HELLO_TIMEOUT_MS, closing)
     const peer = connection.remotePeer.toString()
     try {
       if (connection.direction === 'inbound') {

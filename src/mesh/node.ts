@@ -7,6 +7,7 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
+import { withDeadline } from '../deadline.ts'
 import { type Address, fromMultiaddr, isIp, toMultiaddr } from './address.ts'
 import type { DialOutcome } from './discovery.ts'
 import { TOPIC } from './gossip.ts'
@@ -90,7 +91,7 @@ export async function dial(
   closing: AbortSignal
 ): Promise<DialOutcome> {
   try {
-    const signal = AbortSignal.any([closing, AbortSignal.timeout(UPGRADE_TIMEOUT_MS)])
+    const signal = withDeadline(UPGRADE_TIMEOUT_MS, closing)
     const connection = await node.dial(toMultiaddr(address), { signal })
     return { kind: 'peer', id: connection.remotePeer.toString() }
   } catch (error) {

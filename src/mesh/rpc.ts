@@ -1,5 +1,6 @@
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { lpStream } from '@libp2p/utils'
+import { withDeadline } from '../deadline.ts'
 import { StarlingError } from '../errors.ts'
 
 /** How long a peer that opened a request may take to send it, or to take its answer. */
@@ -96,7 +97,7 @@ function bounded(stream: Stream, maxBytes: number) {
 }
 
 function withLimit(signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(FRAME_TIMEOUT_MS)])
+  return withDeadline(FRAME_TIMEOUT_MS, signal)
 }
 
 async function answerOf(

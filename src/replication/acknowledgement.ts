@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { decode, encode } from 'cborg'
 import type { Clock } from '../clock.ts'
+import { withDeadline } from '../deadline.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -57,7 +58,7 @@ export class Acknowledgement {
     this.#teller = new Teller({ mesh, records, clock, log })
     mesh.handle(HOLD_PROTOCOL, MAX_HOLD_BYTES, async (_peer, request, left) => {
       const [manifest] = decodeHave(request)
-      const time = AbortSignal.any([left, AbortSignal.timeout(HOLD_SLICE_MS)])
+      const time = withDeadline(HOLD_SLICE_MS, left)
       return encode(manifest !== undefined && (await inventory.whenHeld(manifest, time)))
     })
   }
@@ -160,7 +161,7 @@ export class Acknowledgement {
 
   async #holds(peer: string, manifest: Digest, signal: AbortSignal): Promise<boolean> {
     const { mesh } = this.#options
-    const time = AbortSignal.any([signal, AbortSignal.timeout(2 * HOLD_SLICE_MS)])
+    const time = withDeadline(2 * HOLD_SLICE_MS, signal)
     try {
       const answer = await mesh.request(peer, HOLD_PROTOCOL, encodeHave([manifest]), {
         signal: time,

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { after, before, beforeEach, test } from 'node:test'
 import { AdminServer } from '../../src/admin/server.ts'
 import { isCode } from '../../src/errors.ts'
@@ -102,6 +104,21 @@ test('closing twice is closing once', async () => {
   const other = await AdminServer.open({ listen: loopback, introspection: node, log: silentLog })
   await other.close()
   await other.close()
+})
+
+test('an answer may take longer than a request, and who sends none is hung up on', async t => {
+  const answered = Promise.withResolvers<void>()
+  node.status = () => answered.promise.then(() => STATUS)
+  const options = { introspection: node, log: silentLog, requestTimeoutMs: 50 }
+  const quick = await AdminServer.open({ ...options, listen: loopback })
+  t.after(() => quick.close())
+  const answer = fetch(`http://127.0.0.1:${quick.port}/status`)
+  const silent = connect(quick.port, '127.0.0.1')
+  // What the server sends before it hangs up has to be read for the end to be seen.
+  silent.resume()
+  await once(silent, 'close')
+  answered.resolve()
+  assert.deepEqual(await (await answer).json(), STATUS)
 })
 
 function urlOf(path: string): string {

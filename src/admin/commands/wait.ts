@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { withDeadline } from '../../deadline.ts'
 import type { AdminClient } from '../client.ts'
 import type { ImageReference } from '../introspection.ts'
 import { renderCopies } from '../render.ts'
@@ -27,7 +28,7 @@ const POLL_INTERVAL_MS = 250
  */
 export async function runWait(command: WaitCommand): Promise<ExitCode> {
   const { client, reference, timeoutMs } = command
-  const signal = AbortSignal.any([command.signal, AbortSignal.timeout(timeoutMs)])
+  const signal = withDeadline(timeoutMs, command.signal)
   const progress = openProgress(command)
   for (;;) {
     const copies = await client.copies(reference, command.signal)
