@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import * as http from 'node:http'
 import type { MadeImage } from '../../src/demo/image.ts'
 import { digestOf } from '../../src/digest.ts'
-import type { Action, Found, WriteOutcome } from './operation.ts'
+import type { Delete, Found, Pull, Push, WriteOutcome } from './operation.ts'
 
 /** Longer than `--ack-wait`; whoever answers later is taken not to have answered. */
 const ANSWER_TIMEOUT_MS = 40_000
@@ -24,7 +24,7 @@ export async function push(
   repository: string,
   tag: string,
   image: MadeImage
-): Promise<Action> {
+): Promise<Push> {
   const digest = digestOf(image.manifest)
   const base = `/v2/${repository}`
   try {
@@ -53,14 +53,14 @@ export async function push(
 }
 
 /** Deletes a tag; that it was not there is not promised to anyone, so it counts for nothing. */
-export async function remove(registry: string, repository: string, tag: string): Promise<Action> {
+export async function remove(registry: string, repository: string, tag: string): Promise<Delete> {
   const path = `/v2/${repository}/manifests/${tag}`
   const answer = await ask(registry, 'DELETE', path).catch(() => undefined)
   return { kind: 'delete', outcome: outcomeOf(answer, [202]) }
 }
 
 /** Pulls what a tag names and verifies all of it. */
-export async function pull(registry: string, repository: string, tag: string): Promise<Action> {
+export async function pull(registry: string, repository: string, tag: string): Promise<Pull> {
   return { kind: 'pull', found: await find(registry, repository, tag).catch(nothing) }
 }
 

@@ -11,10 +11,23 @@ export interface Operation {
   readonly action: Action
 }
 
-export type Action =
-  | { readonly kind: 'push'; readonly digest: Digest; readonly outcome: WriteOutcome }
-  | { readonly kind: 'delete'; readonly outcome: WriteOutcome }
-  | { readonly kind: 'pull'; readonly found: Found }
+export type Action = Push | Delete | Pull
+
+export interface Push {
+  readonly kind: 'push'
+  readonly digest: Digest
+  readonly outcome: WriteOutcome
+}
+
+export interface Delete {
+  readonly kind: 'delete'
+  readonly outcome: WriteOutcome
+}
+
+export interface Pull {
+  readonly kind: 'pull'
+  readonly found: Found
+}
 
 /**
  * `done`: answered without a `Warning`, so that every promise holds. `warned`: answered with one.

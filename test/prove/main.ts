@@ -18,6 +18,9 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['many-blobs', 'test/prove/many-blobs.ts'],
   ['lost-takers', 'test/prove/lost-takers.ts'],
   ['histories', 'test/prove/histories.ts'],
+  ['fresh-tags', 'test/prove/fresh-tags.ts'],
+  ['partition', 'test/prove/partition.ts'],
+  ['collection', 'test/prove/collection.ts'],
   ['killed-pushes', 'test/prove/killed-pushes.ts'],
   ['full-disk', 'test/prove/full-disk.ts'],
   ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']
