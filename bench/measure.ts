@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
 import { cpus } from 'node:os'
 
 const UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
@@ -15,6 +13,15 @@ export function parseSize(text: string): number | undefined {
 export function formatSize(bytes: number): string {
   const unit = (['GiB', 'MiB', 'KiB'] as const).find(each => bytes >= UNITS[each]) ?? 'B'
   return `${Number((bytes / UNITS[unit]).toFixed(1))} ${unit}`
+}
+
+/** Bits per second, as they are given to `--link`. */
+export function formatRate(bitsPerSecond: number): string {
+  return bitsPerSecond % 1e9 === 0 ? `${bitsPerSecond / 1e9}gbit` : `${bitsPerSecond / 1e6}mbit`
+}
+
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 /** The value below which a share of the values lies (nearest rank). */
@@ -41,45 +48,6 @@ export function startCpuMeter(): () => number {
 export async function peakRssBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024
-}
-
-const LINE_CHUNK = Buffer.alloc(256 * 1024)
-
-/**
- * Bytes per second that plain TCP moves over the loopback interface, in each direction while both
- * are busy: what no protocol on top can exceed.
- */
-export async function loopbackLineRate(bytes: number): Promise<number> {
-  const server = createServer(socket => {
-    socket.resume()
-    pour(socket, bytes)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port was opened')
-  const started = performance.now()
-  const socket = connect(address.port, '127.0.0.1')
-  pour(socket, bytes)
-  socket.resume()
-  await once(socket, 'close')
-  const seconds = (performance.now() - started) / 1000
-  server.close()
-  return bytes / seconds
-}
-
-function pour(socket: import('node:net').Socket, bytes: number): void {
-  let left = bytes
-  const write = () => {
-    while (left > 0) {
-      left -= LINE_CHUNK.length
-      if (!socket.write(LINE_CHUNK)) {
-        socket.once('drain', write)
-        return
-      }
-    }
-    socket.end()
-  }
-  write()
 }
 
 function cpuTimes(): { idle: number; total: number } {

@@ -1,4 +1,5 @@
 import { StarlingError } from '../src/errors.ts'
+import { agreedPieceBytes, boundOf } from './bound.ts'
 import { formatSize, median } from './measure.ts'
 import type { Findings } from './report.ts'
 import { kraken } from './simulation/kraken.ts'
@@ -24,8 +25,6 @@ export interface SimulateOptions {
   readonly rings?: number
   readonly pieceSize?: number
 }
-
-const MiB = 1024 * 1024
 
 /**
  * Spreads a blob over many nodes in a simulated network, with the overlay and the scheduler of the
@@ -66,25 +65,6 @@ function policyOf({ policy, rings, pieceSize }: SimulateOptions): Policy {
     default:
       return policy satisfies never
   }
-}
-
-/** The pieces of the bound that is reported, whatever pieces are used, so that runs compare. */
-function agreedPieceBytes(sizeBytes: number): number {
-  return sizeBytes <= 64 * MiB ? MiB : 4 * MiB
-}
-
-/**
- * The least time in which one node can give a blob in pieces to others, all with equal links:
- * Mundinger, Weber, Weiss, arXiv cs/0606110.
- */
-function boundOf(
-  sizeBytes: number,
-  pieceBytes: number,
-  receivers: number,
-  bytesPerSecond: number
-): number {
-  const pieces = Math.max(1, Math.ceil(sizeBytes / pieceBytes))
-  return (sizeBytes / bytesPerSecond) * (1 + Math.floor(Math.log2(receivers)) / pieces)
 }
 
 function report(

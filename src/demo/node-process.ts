@@ -2,9 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { mkdir, readFile, rm } from 'node:fs/promises'
+import { request } from 'node:http'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { controlSocket } from '../admin/control.ts'
 import { systemClock } from '../clock.ts'
 import { StarlingError } from '../errors.ts'
 
@@ -12,6 +15,7 @@ const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url))
 /** A node opens its ports within a second or two, even on a busy machine. */
 const START_TIMEOUT_MS = 30_000
 const POLL_MS = 25
+const LOOPBACK = '127.0.0.1'
 
 export interface NodeAddresses {
   readonly registry: string
@@ -35,9 +39,13 @@ export interface NodeProcessOptions {
   readonly join?: string
   readonly secretFile: string
   readonly flags?: readonly string[]
+  /** Where other nodes reach it; the loopback interface unless told otherwise. */
+  readonly host?: string
+  /** A command that runs it elsewhere, as `ip netns exec NAME` does, by becoming it. */
+  readonly within?: readonly string[]
 }
 
-/** A real `starling serve` in a process of its own, on free ports of the loopback interface. */
+/** A real `starling serve` in a process of its own, on free ports. */
 export class NodeProcess {
   readonly name: string
   readonly dataDir: string
@@ -57,23 +65,19 @@ export class NodeProcess {
   }
 
   static async start(options: NodeProcessOptions): Promise<NodeProcess> {
-    const { name, dataDir, join: joined, secretFile, flags = [] } = options
+    const { name, dataDir, join: joined, secretFile, flags = [], host = LOOPBACK } = options
     await mkdir(dataDir, { recursive: true })
     const listening = join(dataDir, 'listening.json')
     await rm(listening, { force: true })
-    const ports = ['registry', 'admin', 'mesh', 'transfer'].flatMap(plane => [
-      `--${plane}`,
-      '127.0.0.1:0'
-    ])
+    const ports = [
+      ...['--registry', `${LOOPBACK}:0`, '--admin', `${LOOPBACK}:0`],
+      ...['--mesh', `${host}:0`, '--transfer', `${host}:0`]
+    ]
     const joining = joined === undefined ? [] : ['--join', joined]
     const args = ['--data', dataDir, '--name', name, '--secret-file', secretFile]
-    const child = spawn(
-      process.execPath,
-      [MAIN, 'serve', ...args, ...ports, ...joining, ...flags],
-      {
-        stdio: ['ignore', 'ignore', 'pipe']
-      }
-    )
+    const serve = [process.execPath, MAIN, 'serve', ...args, ...ports, ...joining, ...flags]
+    const [command = process.execPath, ...rest] = [...(options.within ?? []), ...serve]
+    const child = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] })
     child.stderr?.pipe(createWriteStream(`${dataDir}.log`, { flags: 'a' }))
     const deadline = systemClock.monotonic() + START_TIMEOUT_MS
     while (
@@ -94,8 +98,14 @@ export class NodeProcess {
   }
 
   async status(): Promise<NodeStatus> {
-    const response = await fetch(`http://${this.addresses.admin}/status?images=0`)
-    return (await response.json()) as NodeStatus
+    return JSON.parse(await this.ask('/status?images=0')) as NodeStatus
+  }
+
+  /** What its control socket answers to a GET; it needs no network, so it works from anywhere. */
+  async ask(path: string): Promise<string> {
+    const asking = request({ socketPath: controlSocket(this.dataDir), path }).end()
+    const [response] = await once(asking, 'response')
+    return text(response)
   }
 
   /** Waits until the status is as wanted; ends with the signal. */

@@ -1,0 +1,57 @@
+import type { Digest } from '../../src/digest.ts'
+
+/** A node under measurement, of a cluster that a bench started or of one that runs already. */
+export interface BenchNode {
+  /** `host:port` of its registry, as reached from where it runs. */
+  readonly registry: string
+  /** What its admin port answers to a GET. */
+  ask(path: string): Promise<string>
+  /** A command that runs another one where the node is. */
+  readonly within: readonly string[]
+}
+
+/** A node whose process and data the bench can see. */
+export interface LocalNode extends BenchNode {
+  readonly pid: number
+  /** Where a blob lies once the node holds it. */
+  fileOf(digest: Digest): string
+}
+
+export function isLocal(node: BenchNode): node is LocalNode {
+  return 'pid' in node
+}
+
+/** What the metrics of a node say at one moment. */
+export interface Reading {
+  /** Bytes on the blob plane since its start. */
+  readonly received: number
+  readonly sent: number
+  /** Of the event loop, since the reading before. */
+  readonly loopDelayP99Seconds: number
+}
+
+/** Reads the metrics of a node; the delays of its event loop start afresh. */
+export async function readMetrics(node: BenchNode): Promise<Reading> {
+  const lines = (await node.ask('/metrics')).split('\n')
+  const sample = (series: string) =>
+    Number(lines.find(line => line.startsWith(`starling_${series} `))?.split(' ')[1] ?? 0)
+  return {
+    received: sample('bytes_received_total{plane="transfer"}'),
+    sent: sample('bytes_sent_total{plane="transfer"}'),
+    loopDelayP99Seconds: sample('event_loop_delay_seconds{quantile="0.99"}')
+  }
+}
+
+export async function bytesHeld(node: BenchNode): Promise<number> {
+  const status = JSON.parse(await node.ask('/status?images=0')) as { blobs: { bytesHeld: number } }
+  return status.blobs.bytesHeld
+}
+
+/** The nodes of a cluster that runs already, by their admin URLs; the first has the registry. */
+export function nodesAt(admins: readonly string[], registry: string): readonly BenchNode[] {
+  return admins.map(admin => ({
+    registry,
+    within: [],
+    ask: async path => (await fetch(new URL(path, admin))).text()
+  }))
+}

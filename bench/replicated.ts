@@ -1,0 +1,115 @@
+import { cpus } from 'node:os'
+import { agreedPieceBytes, boundOf } from './bound.ts'
+import { type BenchNode, isLocal } from './cluster/node.ts'
+import type { Spread } from './cluster/spread.ts'
+import { formatRate, formatSize, median, peakRssBytes, plural } from './measure.ts'
+
+/** Above it the processors are what is measured, not the protocol. */
+const VALID_CPU_SHARE = 0.8
+
+/** What the bench came to with one cluster; its fields are those of the JSON. */
+export type Replicated = Awaited<ReturnType<typeof replicated>>
+
+/** What was asked of a cluster, and what is known of it. */
+export interface Asked {
+  readonly size: number
+  readonly blobs: number
+  readonly link: number | 'none' | 'unknown'
+  /** What plain TCP reaches each way; not a number when that is not known. */
+  readonly bytesPerSecond: number
+  readonly medium: string
+}
+
+/** Sums up the runs with one cluster: medians over runs, percentiles over receivers. */
+export async function replicated(
+  nodes: readonly BenchNode[],
+  spreads: readonly Spread[],
+  { size, blobs, link, bytesPerSecond, medium }: Asked
+) {
+  const receivers = nodes.length - 1
+  const pieceBytes = agreedPieceBytes(size)
+  const boundSeconds = boundOf(blobs * size, pieceBytes, receivers, bytesPerSecond)
+  const of = (pick: (spread: Spread) => number) => median(spreads.map(pick))
+  const timesOf = (pick: (spread: Spread) => readonly number[]) => ({
+    p50: of(spread => median(pick(spread))),
+    p100: of(spread => Math.max(...pick(spread)))
+  })
+  const efficiencyOf = ({ p50, p100 }: Times) => ({
+    p50: boundSeconds / p50,
+    p100: boundSeconds / p100
+  })
+  const seconds = timesOf(spread => spread.seconds)
+  const fromFirstByte = timesOf(spread => spread.fromFirstByte)
+  const rss = await Promise.all(nodes.filter(isLocal).map(({ pid }) => peakRssBytes(pid)))
+  const cpuShare = of(spread => spread.cpuShare)
+  return {
+    bench: 'replicate',
+    nodes: nodes.length,
+    receivers,
+    sizeBytes: size,
+    blobs,
+    link,
+    medium,
+    runs: spreads.length,
+    lineRateBytesPerSecond: Math.round(bytesPerSecond),
+    boundSeconds,
+    seconds,
+    fromFirstByte,
+    efficiency: efficiencyOf(seconds),
+    efficiencyFromFirstByte: efficiencyOf(fromFirstByte),
+    receivedBytesPerSecond: (blobs * size * receivers) / fromFirstByte.p100,
+    seedEgressRatio: of(spread => spread.seedEgressRatio),
+    duplicateRatio: of(spread => spread.duplicateRatio),
+    cpuShare,
+    nodesCpuShare: of(spread => spread.nodesCpuShare),
+    processors: cpus().length,
+    loopDelayP99Seconds: of(spread => spread.loopDelayP99Seconds),
+    peakRssBytes: rss.length > 0 ? Math.max(...rss) : null,
+    peakRssBytesByNode: rss,
+    spreads,
+    valid: cpuShare <= VALID_CPU_SHARE
+  }
+}
+
+interface Times {
+  readonly p50: number
+  readonly p100: number
+}
+
+export function titleOf({ blobs, sizeBytes, link, medium, runs }: Replicated): string {
+  const what = blobs === 1 ? formatSize(sizeBytes) : `${blobs} blobs of ${formatSize(sizeBytes)}`
+  const where = typeof link === 'number' ? `, ${formatRate(link)}` : ''
+  return `replicate: ${what} from one node to the others (${medium}${where}, ${plural(runs, 'run')})`
+}
+
+export function rowsOf(result: Replicated): [string, string][] {
+  const { seconds, fromFirstByte, efficiency, peakRssBytes: rss } = result
+  const isKnown = Number.isFinite(result.boundSeconds)
+  const late = result.valid ? '' : ': above 80 %, they are what was measured'
+  return [
+    ['receivers', String(result.receivers)],
+    ['all hold it after', `${inWords(seconds.p100)} (half of them ${inWords(seconds.p50)})`],
+    ['from the first byte pushed', inWords(fromFirstByte.p100)],
+    [
+      'line rate, plain TCP',
+      isKnown ? `${formatSize(result.lineRateBytesPerSecond)}/s each way` : UNKNOWN
+    ],
+    [
+      'bound',
+      isKnown
+        ? `${inWords(result.boundSeconds)}, so efficiency ${efficiency.p100.toFixed(3)} (from the first byte ${result.efficiencyFromFirstByte.p100.toFixed(3)})`
+        : UNKNOWN
+    ],
+    ['seed sent', `${result.seedEgressRatio.toFixed(3)} sizes`],
+    ['received twice', `${(100 * result.duplicateRatio).toFixed(2)} %`],
+    ['peak memory of a node', rss === null ? UNKNOWN : formatSize(rss)],
+    ['event loop late, p99', `${(1000 * result.loopDelayP99Seconds).toFixed(0)} ms`],
+    ['processors busy', `${Math.round(100 * result.cpuShare)} %${late}`]
+  ]
+}
+
+const UNKNOWN = 'not known'
+
+function inWords(seconds: number): string {
+  return `${seconds.toFixed(2)} s`
+}
