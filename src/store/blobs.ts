@@ -8,8 +8,10 @@ import { BlobFile } from './blob-file.ts'
 import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { Holdings } from './holdings.ts'
 import { blobPath, type Layout, layoutOf } from './layout.ts'
-import type { BlobStat, Partial } from './partial.ts'
+import type { BlobStat, Partial, Verified } from './partial.ts'
 import { Partials } from './partials.ts'
+import type { PieceFile } from './piece-file.ts'
+import { PieceFiles, type PiecesShape } from './piece-files.ts'
 import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
 import { Readers } from './readers.ts'
 
@@ -33,6 +35,7 @@ export class Blobs {
   readonly #layout: Layout
   readonly #holdings: Holdings
   readonly #partials: Partials
+  readonly #pieces: PieceFiles
   /** Whole small blobs; their digest was checked when they were read. */
   readonly #cached = new Cache<Digest, Buffer>(MAX_CACHED_BYTES, bytes => bytes.length)
   readonly #readers = new Readers()
@@ -54,22 +57,26 @@ export class Blobs {
       ...(signal && { signal })
     })
     try {
-      const partials = await Partials.open({
+      const unfinished = {
         directory: layout.partial,
         disk,
-        settle: (digest, verified) => holdings.keep(digest, verified)
-      })
-      return new Blobs(layout, holdings, partials)
+        settle: (digest: Digest, verified: Verified) => holdings.keep(digest, verified)
+      }
+      const partials = await Partials.open(unfinished)
+      const pieces = new PieceFiles(unfinished)
+      await pieces.tidy()
+      return new Blobs(layout, holdings, partials, pieces)
     } catch (error) {
       await holdings.close()
       throw diskError(error, 'clearing the partial files')
     }
   }
 
-  private constructor(layout: Layout, holdings: Holdings, partials: Partials) {
+  private constructor(layout: Layout, holdings: Holdings, partials: Partials, pieces: PieceFiles) {
     this.#layout = layout
     this.#holdings = holdings
     this.#partials = partials
+    this.#pieces = pieces
     holdings.lost.add(digest => this.#readers.condemn(digest))
   }
 
@@ -196,6 +203,24 @@ export class Blobs {
   }
 
   /**
+   * Opens a file to be filled with pieces in any order, or goes on with one left from before if it
+   * is of the same shape. Names as for {@link partial}; throws as that does.
+   */
+  pieces(name: string, shape: PiecesShape): Promise<PieceFile> {
+    return this.#pieces.open(name, shape)
+  }
+
+  /** Names of the files of pieces, open or left from before. */
+  pieceNames(): Promise<string[]> {
+    return this.#pieces.names()
+  }
+
+  /** Removes the pieces left of a download; false while somebody has them open. */
+  removePieces(name: string): Promise<boolean> {
+    return this.#pieces.remove(name)
+  }
+
+  /**
    * Lets a blob go, and its disk space once its last reader has ended. `onLost` is not told.
    *
    * @param mayGo asked at the very last, when whoever else wants to store it has to wait
@@ -219,7 +244,9 @@ export class Blobs {
 
   /** Lets commits under way end; keeps partial files for the next start. */
   close(): Promise<void> {
-    this.#closing ??= this.#partials.close().then(() => this.#holdings.close())
+    this.#closing ??= Promise.all([this.#partials.close(), this.#pieces.close()]).then(() =>
+      this.#holdings.close()
+    )
     return this.#closing
   }
 

@@ -4,6 +4,7 @@ import type { Algorithm } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Disk } from './disk.ts'
 import { Partial, type PartialOptions } from './partial.ts'
+import { PieceFiles } from './piece-files.ts'
 
 /** Names of uploads begin so; all others are downloads. */
 export const UPLOAD_PREFIX = 'upload-'
@@ -29,7 +30,7 @@ export class Partials {
   /** Removes what nobody can go on with: temporary files of an earlier process, and strangers. */
   static async open(options: PartialsOptions): Promise<Partials> {
     for (const name of await readdir(options.directory)) {
-      if (isPartialName(name) || isSessionName(name)) continue
+      if (isPartialName(name) || isSessionName(name) || PieceFiles.isFile(name)) continue
       await options.disk.remove(join(options.directory, name))
     }
     return new Partials(options)
@@ -97,7 +98,7 @@ export class Partials {
 }
 
 function isPartialName(name: string): boolean {
-  return PARTIAL_NAME.test(name)
+  return PARTIAL_NAME.test(name) && !PieceFiles.isFile(name)
 }
 
 function isSessionName(name: string): boolean {

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import { Readable, type Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { StarlingError } from '../errors.ts'
+import { buffers } from './buffers.ts'
 import { sendRange } from './send-range.ts'
 
 /** Bytes from `start` up to, not including, `end`. */
@@ -56,6 +58,22 @@ export class RangeStream extends Readable {
       const released = finished(this).catch(() => undefined)
       this.destroy()
       await released
+    }
+  }
+
+  /** Hashes all of the range instead of being read, and is destroyed after that. Throws as {@link sendTo}. */
+  async sha256(): Promise<Buffer> {
+    const hash = createHash('sha256')
+    const buffer = buffers.take(this.#end - this.#position)
+    try {
+      for (;;) {
+        const filled = await this.#fill(buffer)
+        if (filled === undefined) return hash.digest()
+        hash.update(filled)
+      }
+    } finally {
+      buffers.giveBack(buffer)
+      this.destroy()
     }
   }
 

@@ -1,0 +1,19 @@
+import type { Algorithm, Digest } from '../digest.ts'
+import type { BlobStat, Verified } from './partial.ts'
+import type { PiecePlace } from './piece-storage.ts'
+
+/** What a `PieceFile` is opened with. */
+export interface PieceFileOptions extends PiecePlace {
+  /** Of every piece but the last. */
+  readonly pieceBytes: number
+  /** Of the blob; absent while it still grows somewhere. */
+  readonly sizeBytes?: number
+  /** Hashed as the file fills up; another one costs a second reading at commit. */
+  readonly algorithm: Algorithm
+  /** Makes it a blob under its digest, or drops it when that blob is held. */
+  readonly settle: (digest: Digest, verified: Verified) => Promise<BlobStat>
+  /** Takes a name for it, or throws `UNAVAILABLE`; and lets one go. */
+  readonly takeName: (name: string) => void
+  readonly freeName: (name: string) => void
+  readonly signal?: AbortSignal
+}
