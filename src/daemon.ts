@@ -132,6 +132,7 @@ async function openAll(
   const credentials = await openCredentials({ dataDir, log })
   const blobs = closing(await Blobs.open({ dataDir, log }))
   blobs.onLost(() => metrics.damagedBlobs.inc())
+  if (config.hold === 'none') refuseToDropBlobs(blobs)
   // Only now is it sure that no other process runs on this data.
   await rm(join(dataDir, 'listening.json'), { force: true })
   const uploads = closing(await Uploads.open({ dataDir, blobs, clock, log }))
@@ -148,7 +149,7 @@ async function openAll(
     hello: () => ({
       transfer: dialable(mesh.address, transfer.port),
       fingerprint: credentials.fingerprint,
-      hold: 'all'
+      hold: config.hold
     }),
     clock,
     random,
@@ -178,6 +179,7 @@ async function openAll(
       deadAfterMs: config.deadAfterMs,
       aloneAfterMs: config.aloneAfterMs,
       sparse: config.sparse,
+      hold: config.hold,
       copies: config.copies,
       ackWaitMs: config.ackWaitMs,
       ackShort: config.ackShort,
@@ -220,6 +222,7 @@ async function openAll(
     listen: config.registry,
     content: replication.content,
     homes: replication.uploadHomes,
+    deputy: config.hold === 'none' ? replication.deputies : undefined,
     mirrorBare: config.mirrorBare,
     mountOnHead: config.mountOnHead,
     access: new GuardedAccess(guard, log),
@@ -245,6 +248,16 @@ async function openAll(
   closers.push(() => replication.stopping())
   log.info({ id: mesh.id, ...listening }, 'node started')
   return made(listening, failed.promise)
+}
+
+/** What is here may be nowhere else, and would be neither served nor counted as a copy. */
+function refuseToDropBlobs(blobs: Blobs): void {
+  const { count } = blobs.totals()
+  if (count === 0) return
+  throw new StarlingError(
+    'CONFIG_INVALID',
+    `--hold none: ${count} blobs are stored here. Once other nodes hold them, start with an empty --data`
+  )
 }
 
 /** The address of another port on the host that peers dial. */

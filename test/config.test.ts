@@ -25,6 +25,7 @@ test('a node that is told nothing has every default', async () => {
     join: [],
     secretFile: undefined,
     name: config.name,
+    hold: 'all',
     copies: 2,
     ackWaitMs: 25_000,
     ackShort: 'accept',

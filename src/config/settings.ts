@@ -7,6 +7,7 @@ import {
   copies,
   dataDir,
   duration,
+  hold,
   host,
   hostPort,
   joinSource,
@@ -84,6 +85,14 @@ export const SETTINGS = {
     fallback: hostname(),
     shownDefault: 'hostname',
     meaning: 'node name shown to people; another name means another identity'
+  }),
+  hold: one({
+    flag: 'hold',
+    placeholder: 'what',
+    format: hold,
+    fallback: 'all',
+    meaning:
+      '`all`, or `none`: stores no blobs and is no copy; other nodes answer its clients through it'
   }),
   copies: one({
     flag: 'copies',

@@ -92,6 +92,11 @@ export const copies: Format<number | 'all'> = {
   }
 }
 
+export const hold: Format<'all' | 'none'> = {
+  expected: 'all or none',
+  parse: text => (text === 'all' || text === 'none' ? text : undefined)
+}
+
 export const ackShort: Format<'accept' | 'reject'> = {
   expected: 'accept or reject',
   parse: text => (text === 'accept' || text === 'reject' ? text : undefined)

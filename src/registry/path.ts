@@ -76,7 +76,7 @@ export function parsePath(path: string): Endpoint | undefined {
  * how mirrors that put the namespace in the path ask for it.
  */
 export function rewriteUrl(url: string): string {
-  const target = url.replace(ABSOLUTE_FORM, '/')
+  const target = originForm(url)
   const queryAt = target.search(/[?#]/)
   const path = queryAt === -1 ? target : target.slice(0, queryAt)
   const query = queryAt === -1 ? '' : target.slice(queryAt)
@@ -88,6 +88,11 @@ export function rewriteUrl(url: string): string {
   const prefix = namespacePrefix(namespace)
   if (endpoint.name.startsWith(prefix)) return routePath(endpoint) + query
   return routePath({ ...endpoint, name: prefix + endpoint.name }) + query
+}
+
+/** The path and query of a URL as it was sent. */
+export function originForm(url: string): string {
+  return url.replace(ABSOLUTE_FORM, '/')
 }
 
 /**

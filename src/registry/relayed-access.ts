@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { StarlingError } from '../errors.ts'
 import type { Access, Wanted } from './access.ts'
 import type { Repository } from './names.ts'
 import { ROUTES } from './path.ts'
@@ -15,9 +16,9 @@ export function writePrincipal(principal: string): string {
 }
 
 /**
- * Access for a registry that other nodes pass requests on to. They have decided already that their
- * client may push, so here it is only to be known who that is. Such a request reaches uploads of
- * this node and nothing else, and so is never passed on again.
+ * Access for a registry that other nodes pass requests on to. They have decided already what their
+ * client may do, so here it is only to be known who that is. Such a request reaches one repository,
+ * and of uploads those of this node, so that it is never passed on again.
  */
 export class RelayedAccess implements Access {
   readonly #own: Access
@@ -39,9 +40,15 @@ export class RelayedAccess implements Access {
 
   async check(request: FastifyRequest, reply: FastifyReply, wanted: Wanted): Promise<void> {
     if (!this.#principals.has(request.raw)) return this.#own.check(request, reply, wanted)
-    if (request.routeOptions.url !== ROUTES.upload) throw unknownUpload()
+    if (wanted.kind !== 'repository') throw new StarlingError('DENIED', 'not for other nodes')
+    if (request.routeOptions.url !== ROUTES.upload) return
     const { last } = request.params as LastParams['Params']
     if (parseUploadId(last).home !== this.#here) throw unknownUpload()
+  }
+
+  /** Whether another node has passed the request on. */
+  isRelayed(request: FastifyRequest): boolean {
+    return this.#principals.has(request.raw)
   }
 
   mayPull(request: FastifyRequest, repository: Repository): boolean {

@@ -10,6 +10,7 @@ import { blobRoutes } from './blobs.ts'
 import { catalogRoutes } from './catalog.ts'
 import { createServer, type Handler, IDLE_TIMEOUT_MS } from './connection.ts'
 import type { Content } from './content.ts'
+import { type Deputy, passOn } from './deputy.ts'
 import { discoverRoutes } from './discover.ts'
 import { manifestRoutes } from './manifests.ts'
 import { namespaceOf, rewriteUrl } from './path.ts'
@@ -44,6 +45,8 @@ export interface RegistryOptions {
   readonly access?: Access
   /** The other nodes that uploads may be on; without it every upload is here. */
   readonly homes?: UploadHomes
+  /** Who answers what is asked about repositories, where this node stores nothing. */
+  readonly deputy?: Deputy | undefined
   /** Routes beside those of the specification, such as the one that gives out tokens. */
   readonly otherRoutes?: (app: FastifyInstance, context: RouteContext) => Promise<void>
   /** Whether a pull of R with `?ns=H` that is not in `H/R` is looked for in R; no if not given. */
@@ -133,7 +136,7 @@ const MAX_PARAM_LENGTH = 64 * 1024
 
 function createApp(
   options: RegistryOptions,
-  access: Access,
+  access: RelayedAccess,
   serve: (handler: Handler) => Server
 ): FastifyInstance {
   const app = Fastify({
@@ -169,6 +172,7 @@ function createApp(
     log: options.log,
     onBytes: options.onBytes ?? (() => {})
   }
+  if (options.deputy !== undefined) passOn(app, options.deputy, access, context)
   for (const routes of [
     pingRoutes,
     blobRoutes,

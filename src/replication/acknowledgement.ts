@@ -5,6 +5,7 @@ import { withDeadline } from '../deadline.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Applied, Records } from '../records/records.ts'
@@ -36,6 +37,8 @@ export interface AcknowledgementOptions {
   readonly inventory: Inventory
   /** K: on how many members a write must be before it is answered without a warning. */
   readonly copies: number | 'all'
+  /** Whether this node is one that holds everything. */
+  readonly hold: Hold
   readonly ackWaitMs: number
   /** What to do when fewer than K members are live. */
   readonly ackShort: 'accept' | 'reject'
@@ -113,10 +116,10 @@ export class Acknowledgement {
 
   /** K' of design section 1: K, but no more than there are members that should hold everything. */
   wantedCopies(): number {
-    const { copies, mesh } = this.#options
-    const others = mesh.peers().filter(({ state, hold }) => state !== 'gone' && hold === 'all')
-    const members = others.length + 1
-    return copies === 'all' ? members : Math.min(copies, members)
+    const { copies, mesh, hold } = this.#options
+    const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
+    const holders = others.length + (hold === 'all' ? 1 : 0)
+    return copies === 'all' ? holders : Math.min(copies, holders)
   }
 
   /** How many members, this one included, hold the image; waits while more of the live ones may. */

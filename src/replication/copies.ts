@@ -38,30 +38,35 @@ export class Copies {
 
   /** Whether a member holds all of an image; `undefined` when its summary does not tell. */
   holdsThere(peer: PeerView, manifest: Digest): boolean | undefined {
-    const reach = this.#inventory.wholeReach(manifest)
-    return reach && this.#holds(peer, reach)
+    return this.#holds(peer, manifest, this.#inventory.wholeReach(manifest))
   }
 
   /** How many live members, this node included, are known to hold all of an image. */
   count(manifest: Digest): number {
     const reach = this.#inventory.wholeReach(manifest)
-    if (reach === undefined) return 0
-    const elsewhere = this.#mesh.peers().filter(peer => this.#holds(peer, reach) === true)
+    const elsewhere = this.#mesh.peers().filter(peer => this.#holds(peer, manifest, reach) === true)
     return elsewhere.length + (this.holdsHere(manifest) ? 1 : 0)
   }
 
-  #holds(peer: PeerView, reach: ReadonlySet<Digest>): boolean | undefined {
+  /** @param reach unknown while the manifest has not been read here; who lacks nothing holds it */
+  #holds(
+    peer: PeerView,
+    manifest: Digest,
+    reach: ReadonlySet<Digest> | undefined
+  ): boolean | undefined {
     const { beat } = peer
     if (peer.hold === 'none') return false
     if (beat === undefined || peer.state !== 'live') return undefined
     const covered = this.#coveredBy(beat)
     if (covered === undefined) return undefined
-    for (const digest of reach) if (this.#inventory.linkedAt(digest) > covered) return undefined
+    const named = reach ?? [manifest]
+    for (const digest of named) if (this.#inventory.linkedAt(digest) > covered) return undefined
     if (beat.missingCount === 0) return true
     const missing = this.#missing.get(beat) ?? new Set(beat.missing)
     this.#missing.set(beat, missing)
-    for (const digest of reach) if (missing.has(digest)) return false
-    return beat.missingCount > beat.missing.length ? undefined : true
+    for (const digest of named) if (missing.has(digest)) return false
+    const isListed = beat.missingCount === beat.missing.length
+    return reach !== undefined && isListed ? true : undefined
   }
 
   /** A process only ever learns more; one that started anew may have lost all that it knew. */

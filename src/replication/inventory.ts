@@ -28,6 +28,7 @@ export class Inventory {
   readonly graph = new Graph()
   readonly #blobs: Blobs
   readonly #records: Records
+  readonly #stores: boolean
   readonly #clock: Clock
   readonly #log: Log
   readonly #missing = new Map<Digest, { readonly sinceMs: number }>()
@@ -42,9 +43,16 @@ export class Inventory {
   readonly #retries = new Set<NodeJS.Timeout>()
   #work: Promise<void> = Promise.resolve()
 
-  private constructor(options: { blobs: Blobs; records: Records; clock: Clock; log: Log }) {
+  private constructor(options: {
+    blobs: Blobs
+    records: Records
+    stores?: boolean
+    clock: Clock
+    log: Log
+  }) {
     this.#blobs = options.blobs
     this.#records = options.records
+    this.#stores = options.stores ?? true
     this.#clock = options.clock
     this.#log = options.log
   }
@@ -52,6 +60,8 @@ export class Inventory {
   static async open(options: {
     blobs: Blobs
     records: Records
+    /** Whether what should exist should exist here; it should if not given. */
+    stores?: boolean
     clock: Clock
     log: Log
   }): Promise<Inventory> {
@@ -260,7 +270,7 @@ export class Inventory {
   }
 
   #miss(digest: Digest): void {
-    if (this.#missing.has(digest) || !this.graph.isWanted(digest)) return
+    if (!this.#stores || this.#missing.has(digest) || !this.graph.isWanted(digest)) return
     if (this.#blobs.stat(digest) !== undefined) return
     this.#missing.set(digest, { sinceMs: this.#clock.monotonic() })
     for (const listener of this.#missingListeners) listener(digest)

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Vitals } from '../mesh/beat.ts'
+import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
@@ -21,6 +22,7 @@ import {
 } from './collector.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
+import { Deputies } from './deputies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Inventory } from './inventory.ts'
@@ -47,6 +49,8 @@ export interface ReplicationOptions {
   readonly deadAfterMs: number
   readonly aloneAfterMs: number
   readonly sparse: Sparse
+  /** Whether this node is to hold everything, or stores no blobs. */
+  readonly hold: Hold
   readonly copies: number | 'all'
   readonly ackWaitMs: number
   readonly ackShort: 'accept' | 'reject'
@@ -71,6 +75,8 @@ export class Replication {
   readonly content: ReplicatedContent
   /** Where the uploads are that are not here. */
   readonly uploadHomes: UploadHomes
+  /** Who answers clients where this node stores nothing. */
+  readonly deputies: Deputies
   /** What the outside may ask. */
   readonly report: Report
   /** What its operator may have it do. */
@@ -100,7 +106,8 @@ export class Replication {
       ...{ records, random, ttlMs: options.leaseMs },
       nowMs: () => time.ms()
     })
-    const inventory = await Inventory.open({ blobs, records, clock, log })
+    const stores = options.hold === 'all'
+    const inventory = await Inventory.open({ blobs, records, stores, clock, log })
     return new Replication(options, inventory, leases, time)
   }
 
@@ -147,7 +154,7 @@ export class Replication {
     const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
     const acknowledgement = new Acknowledgement({
       ...{ mesh, records, inventory, clock, log },
-      copies: options.copies,
+      ...{ copies: options.copies, hold: options.hold },
       ackWaitMs: options.ackWaitMs,
       ackShort: options.ackShort
     })
@@ -179,8 +186,9 @@ export class Replication {
       ...{ mesh, relay: options.relay },
       hasCaughtUp: () => this.#cluster.wasReady
     })
+    this.deputies = new Deputies({ mesh, relay: options.relay, log })
     this.report = new Report({
-      ...shared,
+      ...{ ...shared, hold: options.hold },
       ...{ mesh, metrics, clock, version, name },
       cluster: this.#cluster,
       copies: this.#copies,
@@ -213,7 +221,7 @@ export class Replication {
       root: records.root().hash,
       ready: this.#cluster.readiness().ready,
       disk: disk.space().state,
-      hold: 'all',
+      hold: this.#options.hold,
       caughtUp: this.#inventory.caughtUp().root,
       missing: missing.keys().take(MAX_NAMED_MISSING).toArray(),
       missingCount: missing.size,

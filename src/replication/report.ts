@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
+import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Metrics } from '../metrics.ts'
@@ -18,6 +19,8 @@ const MAX_COUNTED_IMAGES = 5_000
 export interface ReportOptions {
   readonly name: string
   readonly version: string
+  /** Whether this node is one that holds everything. */
+  readonly hold: Hold
   readonly mesh: Mesh
   readonly records: Records
   readonly blobs: Blobs
@@ -80,10 +83,14 @@ export class Report {
   }
 
   async copies(reference: ImageReference) {
-    const { mesh, records, copies, name } = this.#options
+    const { mesh, records, copies, name, hold } = this.#options
     const digest = await this.#digestOf(reference)
     const link = digest && (await records.link(reference.repository, digest))
-    const others = mesh.peers().filter(({ state, hold }) => state !== 'gone' && hold === 'all')
+    const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
+    const self = {
+      ...{ id: mesh.id, name, state: 'live' as const },
+      holds: link === undefined ? null : copies.holdsHere(link.digest)
+    }
     const holds = (peer: PeerView) =>
       link === undefined ? null : (copies.holdsThere(peer, link.digest) ?? null)
     return {
@@ -93,12 +100,7 @@ export class Report {
           : `${reference.repository}@${reference.digest}`,
       digest: link?.digest ?? null,
       nodes: [
-        {
-          id: mesh.id,
-          name,
-          state: 'live' as const,
-          holds: link === undefined ? null : copies.holdsHere(link.digest)
-        },
+        ...(hold === 'all' ? [self] : []),
         ...others.map(peer => ({
           id: peer.id,
           name: peer.name,
@@ -163,9 +165,9 @@ export class Report {
   }
 
   async #underReplicated(): Promise<number> {
-    const { records, copies, mesh } = this.#options
-    const wanted =
-      1 + mesh.peers().filter(({ state, hold }) => state !== 'gone' && hold === 'all').length
+    const { records, copies, mesh, hold } = this.#options
+    const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
+    const wanted = others.length + (hold === 'all' ? 1 : 0)
     let under = 0
     let seen = 0
     for await (const { digest } of records.tagsAll()) {

@@ -1,6 +1,7 @@
 import { StarlingError } from '../errors.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Relay, RelayedAnswer, RelayedRequest } from '../swarm/relay.ts'
+import { whileLive } from './live-peer.ts'
 
 export interface UploadHomesOptions {
   readonly mesh: Pick<Mesh, 'id' | 'peers' | 'on'>
@@ -46,15 +47,11 @@ export class UploadHomes {
         'the node with this upload cannot be reached from here'
       )
     }
-    const away = new AbortController()
-    const stopListening = mesh.on('away', gone => {
-      if (gone === id) away.abort(new StarlingError('PEER_FAILED', `${name} is not heard any more`))
-    })
+    const live = whileLive(mesh, peer, signal)
     try {
-      const either = AbortSignal.any([signal, away.signal])
-      return await relay.send({ id, name, ...transfer }, request, either)
+      return await relay.send({ id, name, ...transfer }, request, live.signal)
     } finally {
-      stopListening()
+      live.release()
     }
   }
 }

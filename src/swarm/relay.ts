@@ -1,5 +1,6 @@
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { request as sendRequest } from 'node:https'
+import type { Readable } from 'node:stream'
 import { StarlingError } from '../errors.ts'
 import type { PinnedRequestOptions } from './agent.ts'
 import { Agents } from './agents.ts'
@@ -26,6 +27,11 @@ export interface RelayedAnswer {
   readonly body: Buffer
 }
 
+/** An answer of any length, to be read or destroyed. */
+export interface StreamedAnswer extends Omit<RelayedAnswer, 'body'> {
+  readonly body: Readable
+}
+
 export interface RelayOptions {
   readonly credentials: Credentials
   /** How long the connection may be silent both ways; a little over a minute if not given. */
@@ -34,7 +40,7 @@ export interface RelayOptions {
 
 /**
  * Passes requests on to other nodes, over pinned connections kept alive. Bodies are streamed, no
- * faster than the other node takes them; answers are small, and come whole.
+ * faster than the other node takes them.
  *
  * Every body waits for the other node's `100 Continue`. So one that is refused is never read from
  * its client, and a request that meets a connection closed meanwhile can be made once more.
@@ -50,33 +56,59 @@ export class Relay {
     this.#agents = new Agents({ ...AGENT_LIMITS, credentials })
   }
 
+  /** Passes one request on whose answer is small, and gives that whole. Throws as {@link open}. */
+  async send(holder: Holder, request: RelayedRequest, signal: AbortSignal): Promise<RelayedAnswer> {
+    const { status, headers, body } = await this.open(holder, request, signal)
+    try {
+      return { status, headers, body: await small(body) }
+    } catch (error) {
+      throw failureOf(error, holder, signal)
+    }
+  }
+
   /**
    * Passes one request on. Throws the error of the body when that breaks off, the signal's reason,
    * `UNAVAILABLE` when too many are under way, `PEER_REFUSED` and `PEER_FAILED` as a `Fetcher` does.
    */
-  async send(holder: Holder, request: RelayedRequest, signal: AbortSignal): Promise<RelayedAnswer> {
+  async open(
+    holder: Holder,
+    request: RelayedRequest,
+    signal: AbortSignal
+  ): Promise<StreamedAnswer> {
     const either = AbortSignal.any([signal, this.#closing.signal])
     const leave = this.#gate.enter(holder.id)
     if (leave === undefined) {
       throw new StarlingError('UNAVAILABLE', 'too many requests are passed on at once')
     }
     try {
-      const first = this.#begin(holder, request, either)
-      try {
-        return await first.answer
-      } catch (error) {
-        const isStale = first.sent.reusedSocket && !first.continued() && isHangUp(error)
-        if (!isStale) throw error
-        return await this.#begin(holder, request, either).answer
-      }
-    } finally {
+      const response = await this.#answer(holder, request, either)
+      response.once('close', leave)
+      return { status: response.statusCode ?? 0, headers: response.headers, body: response }
+    } catch (error) {
       leave()
+      throw error
     }
   }
 
   async close(): Promise<void> {
     this.#closing.abort(new StarlingError('CLOSED', 'the relay is closed'))
     this.#agents.destroy()
+  }
+
+  /** A connection that was kept may turn out to be closed; then the request is made once more. */
+  async #answer(
+    holder: Holder,
+    request: RelayedRequest,
+    signal: AbortSignal
+  ): Promise<IncomingMessage> {
+    const first = this.#begin(holder, request, signal)
+    try {
+      return await first.answer
+    } catch (error) {
+      const isStale = first.sent.reusedSocket && !first.continued() && isHangUp(error)
+      if (!isStale) throw error
+      return await this.#begin(holder, request, signal).answer
+    }
   }
 
   #begin(holder: Holder, request: RelayedRequest, signal: AbortSignal): Exchange {
@@ -114,7 +146,7 @@ const MAX_ANSWER_BYTES = 64 * 1024
 
 interface Exchange {
   readonly sent: ClientRequest
-  readonly answer: Promise<RelayedAnswer>
+  readonly answer: Promise<IncomingMessage>
   /** Whether the body was asked for. */
   continued(): boolean
 }
@@ -127,6 +159,7 @@ function exchange(
 ): Exchange {
   let isContinued = false
   const broken = Promise.withResolvers<never>()
+  broken.promise.catch(() => undefined)
   // The first error rejects the wait for the answer; what comes later does not matter.
   sent.on('error', ignore)
   if (body === undefined) sent.end()
@@ -136,10 +169,15 @@ function exchange(
       pump(body(), sent).catch(broken.reject)
     })
   }
-  const answer = Promise.race([answerTo(sent, holder, signal), broken.promise]).finally(() => {
-    // The other node may answer before it has the whole body, and the client may break off.
+  // The other node may answer before it has the whole body, and the client may break off.
+  const end = () => {
     if (!sent.writableEnded) sent.destroy()
-  })
+  }
+  const answer = Promise.race([headOf(sent, holder, signal), broken.promise])
+  answer.then(response => {
+    response.once('close', end)
+    broken.promise.catch(error => response.destroy(error))
+  }, end)
   return { sent, answer, continued: () => isContinued }
 }
 
@@ -164,24 +202,27 @@ function drained(sent: ClientRequest): Promise<void> {
   })
 }
 
-async function answerTo(
+async function headOf(
   sent: ClientRequest,
   holder: Holder,
   signal: AbortSignal
-): Promise<RelayedAnswer> {
+): Promise<IncomingMessage> {
   try {
-    const response = await responseOf(sent)
-    const body = await small(response)
-    return { status: response.statusCode ?? 0, headers: response.headers, body }
+    return await responseOf(sent)
   } catch (error) {
-    signal.throwIfAborted()
-    if (error instanceof StarlingError) throw error
-    const message = `${holder.name} broke off before it answered`
-    throw new StarlingError('PEER_FAILED', message, { cause: error })
+    throw failureOf(error, holder, signal)
   }
 }
 
-async function small(response: IncomingMessage): Promise<Buffer> {
+/** What it means for the client that an answer did not come, or not to its end. */
+function failureOf(error: unknown, holder: Holder, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason
+  if (error instanceof StarlingError) return error
+  const message = `${holder.name} broke off before it had answered`
+  return new StarlingError('PEER_FAILED', message, { cause: error })
+}
+
+async function small(response: Readable): Promise<Buffer> {
   const chunks: Buffer[] = []
   let sizeBytes = 0
   for await (const chunk of response) {

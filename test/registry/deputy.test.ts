@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { type TestContext, test } from 'node:test'
+import { digestOf } from '../../src/digest.ts'
+import { StarlingError } from '../../src/errors.ts'
+import type { DeputyAnswer } from '../../src/registry/deputy.ts'
+import { assertError, openRegistry, type Registry } from './fixture.ts'
+
+const BLOB = Buffer.from('what was pushed')
+const PATH = `/v2/app/blobs/${digestOf(BLOB)}`
+
+test('what a deputy gives is passed through, and counted', async t => {
+  let sentBytes = 0
+  const { url } = await open(t, answerOf([BLOB.subarray(0, 4), BLOB.subarray(4)]), count => {
+    sentBytes += count
+  })
+  const response = await fetch(url + PATH)
+  assert.equal(await response.text(), BLOB.toString())
+  assert.equal(response.headers.get('docker-content-digest'), digestOf(BLOB))
+  assert.equal(sentBytes, BLOB.length)
+})
+
+test('what is not what was asked for never comes whole', async t => {
+  const wrong = Buffer.from('what was pushEd')
+  const { url } = await open(t, answerOf([wrong.subarray(0, 4), wrong.subarray(4)]))
+  const response = await fetch(url + PATH)
+  await assert.rejects(response.text())
+})
+
+test('with no deputy in reach a blob is said not to be here, and all else is unavailable', async t => {
+  const { url } = await open(t, () => {
+    throw new StarlingError('UNAVAILABLE', 'nobody', { retryAfterSeconds: 1 })
+  })
+  assert.equal((await fetch(url + PATH, { method: 'HEAD' })).status, 404)
+  await assertError(await fetch(url + PATH), 503, 'UNAVAILABLE')
+  const push = { method: 'PUT', body: '{}' }
+  await assertError(await fetch(`${url}/v2/app/manifests/v1`, push), 503, 'UNAVAILABLE')
+})
+
+function open(
+  t: TestContext,
+  answer: () => DeputyAnswer,
+  onSent: (count: number) => void = () => {}
+): Promise<Registry> {
+  return openRegistry(t, {
+    deputy: { answer: async () => answer() },
+    onBytes: (direction, count) => {
+      if (direction === 'sent') onSent(count)
+    }
+  })
+}
+
+function answerOf(chunks: readonly Buffer[]): () => DeputyAnswer {
+  const headers = {
+    'content-length': String(BLOB.length),
+    'docker-content-digest': digestOf(BLOB)
+  }
+  return () => ({ status: 200, headers, body: Readable.from(chunks) })
+}
