@@ -1,45 +1,66 @@
 const KiB = 1024
+const MiB = 1024 * KiB
 
 /**
- * What one write gives the kernel, and one hop to the thread pool reads. From 256 KiB to 1 MiB a
- * pull gets 1.2 times as fast and costs 0.43 instead of 0.51 s of processor per GiB; with 2 MiB it
- * gains nothing more that runs agree on (`bench pull`, two cores), and neither do more buffers.
+ * What one write gives the kernel, and one hop to the thread pool reads. A GiB pulled costs 0.51 s
+ * of processor with 256 KiB, 0.46 with 1 MiB, 0.44 with 2 MiB (`bench pull`); 4 MiB, with 0.39,
+ * would keep the event loop for milliseconds under TLS. A third buffer for a transfer gained nothing.
  */
-const LARGE_BYTES = 1024 * KiB
+const LARGEST_BYTES = 2 * MiB
 
-/** For those that come when all large ones are out: many slow readers must not fill the memory. */
-const SMALL_BYTES = 64 * KiB
+/** For those that come when all else is out: many slow readers must not fill the memory. */
+const SMALLEST_BYTES = 64 * KiB
 
-/** 32 MiB, enough for 16 transfers at once. */
-const MAX_LARGE_OUT = 32
+/** What all buffers but the smallest may take. */
+const MAX_OUT_BYTES = 32 * MiB
+
+/** Nobody takes more of what is left: a few transfers have large buffers, many have smaller ones. */
+const SHARE_OF_REST = 1 / 8
 
 /** What is kept for the next transfer, so that their pages need not be asked for again. */
-const MAX_IDLE = 8
+const MAX_IDLE_BYTES = 8 * MiB
 
 /** Buffers for bytes on their way from a file to a socket, used over and over. */
-class Buffers {
+export class Buffers {
   readonly #idle: Buffer[] = []
-  #largeOut = 0
+  #idleBytes = 0
+  #outBytes = 0
 
   /** A buffer for a transfer of so many bytes; it may be smaller. Give it back, or {@link drop} it. */
   take(bytes: number): Buffer {
-    if (bytes <= SMALL_BYTES) return Buffer.allocUnsafeSlow(bytes)
-    if (this.#largeOut >= MAX_LARGE_OUT) return Buffer.allocUnsafeSlow(SMALL_BYTES)
-    this.#largeOut += 1
-    return this.#idle.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
+    if (bytes <= SMALLEST_BYTES) return Buffer.allocUnsafeSlow(bytes)
+    const fair = (MAX_OUT_BYTES - this.#outBytes) * SHARE_OF_REST
+    const sizeBytes = powerOfTwo(Math.min(bytes, LARGEST_BYTES, fair))
+    if (sizeBytes <= SMALLEST_BYTES) return Buffer.allocUnsafeSlow(SMALLEST_BYTES)
+    this.#outBytes += sizeBytes
+    return this.#takeIdle(sizeBytes) ?? Buffer.allocUnsafeSlow(sizeBytes)
   }
 
   /** Nobody reads or writes the buffer any more. */
   giveBack(buffer: Buffer): void {
     this.drop(buffer)
-    if (buffer.length === LARGE_BYTES && this.#idle.length < MAX_IDLE) this.#idle.push(buffer)
+    if (buffer.length <= SMALLEST_BYTES || this.#idleBytes + buffer.length > MAX_IDLE_BYTES) return
+    this.#idle.push(buffer)
+    this.#idleBytes += buffer.length
   }
 
   /** The buffer may still be in use, but by nobody who can be waited for. */
   drop(buffer: Buffer): void {
-    if (buffer.length === LARGE_BYTES) this.#largeOut -= 1
+    if (buffer.length > SMALLEST_BYTES) this.#outBytes -= buffer.length
+  }
+
+  #takeIdle(sizeBytes: number): Buffer | undefined {
+    const index = this.#idle.findLastIndex(({ length }) => length === sizeBytes)
+    if (index < 0) return undefined
+    this.#idleBytes -= sizeBytes
+    return this.#idle.splice(index, 1)[0]
   }
 }
 
 /** Those of this process, since it is the memory of the process that they bound. */
 export const buffers = new Buffers()
+
+/** The largest power of two that is not larger: few sizes, so that buffers fit the next transfer. */
+function powerOfTwo(bytes: number): number {
+  return 2 ** Math.floor(Math.log2(bytes))
+}
