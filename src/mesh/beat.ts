@@ -15,6 +15,12 @@ export interface Beat {
   readonly sequence: number
   /** Fingerprint of the records it has. */
   readonly root: string
+  /** How many records its process has applied. */
+  readonly position: number
+  /** A stamp that nothing it will ever write from now on is at or below. */
+  readonly promised: number
+  /** The stamp up to which it has all records of all members that are not gone. */
+  readonly confirmed: number
   readonly ready: boolean
   readonly disk: 'ok' | 'full' | 'failed'
   readonly hold: Hold
@@ -53,6 +59,9 @@ export function decodeBeat(bytes: Uint8Array): Beat {
     bootedAt: fields.count('bootedAt'),
     sequence: fields.count('sequence'),
     root: fields.text('root', MAX_ROOT_LENGTH),
+    position: fields.countOr('position', 0),
+    promised: fields.countOr('promised', 0),
+    confirmed: fields.countOr('confirmed', 0),
     ready: fields.flag('ready'),
     disk: fields.word('disk', ['ok', 'full', 'failed']),
     hold: fields.word('hold', ['all', 'none']),

@@ -36,6 +36,11 @@ export class Fields {
     return value
   }
 
+  /** {@link count} of a field that earlier versions do not send. */
+  countOr(name: string, absent: number): number {
+    return this.#map.has(name) ? this.count(name) : absent
+  }
+
   flag(name: string): boolean {
     const value = this.#map.get(name)
     if (typeof value !== 'boolean') throw wrong(name)

@@ -7,28 +7,45 @@ export interface Root {
   readonly hash: string
 }
 
-/** Record ids are spread over this many buckets by their first byte. */
-export const BUCKETS = 256
+/** A range of ids: those whose hexadecimal form begins so. The empty prefix is the range of all. */
+export type Prefix = string
+
+/** What a range holds, so that two sets can be compared there. */
+export interface Summary {
+  readonly count: number
+  readonly hash: Buffer
+}
+
+/** Each range of the tree divides into so many, by the next hexadecimal digit. */
+export const FANOUT = 16
+/**
+ * Digits of the longest prefix with a fingerprint. The 65,536 ranges of the last level hold 15 ids
+ * each of a million records: as many as it costs to list them instead of dividing further.
+ */
+export const MAX_DEPTH = 4
+/** 128 bits tell sets apart as surely as we need. */
+export const HASH_BYTES = 16
 
 const ID_BYTES = 32
 /** 16-bit limbs: their sums stay exact in 32-bit integers. */
 const LIMBS = ID_BYTES / 2
-/** 128 bits tell sets apart as surely as we need; 256 of these are one frame of 4 KiB. */
-const HASH_BYTES = 16
+/** Where the nodes of each level begin among all nodes, and how many there are. */
+const LEVELS = [0, 1, 17, 273, 4_369] as const
+const NODES = 69_905
 
 /**
- * Fingerprints of a changing set of ids: per bucket the number of ids and their sum modulo 2^256.
- * A sum, unlike an exclusive or, does not let chosen ids cancel each other by linear algebra.
- * Memory is constant, and a change costs one addition.
+ * Fingerprints of a changing set of ids, as a tree of ranges: per range the number of ids and their
+ * sum modulo 2^256. A sum, unlike an exclusive or, does not let chosen ids cancel each other by
+ * linear algebra. A change costs five additions, and the memory is 2.4 MiB however many ids there are.
  */
 export class Fingerprint {
-  readonly #counts = new Uint32Array(BUCKETS)
-  readonly #sums = new Uint16Array(BUCKETS * LIMBS)
+  readonly #counts = new Uint32Array(NODES)
+  readonly #sums = new Uint16Array(NODES * LIMBS)
   #bytes = 0
 
   /** Ids in the set. */
   get count(): number {
-    return this.#counts.reduce((sum, count) => sum + count, 0)
+    return this.#counts[0] ?? 0
   }
 
   /** The sizes of the records in the set, summed up. */
@@ -38,57 +55,68 @@ export class Fingerprint {
 
   /** Adds an id of 32 bytes that is not in the set. */
   add(id: Uint8Array, sizeBytes: number): void {
-    const { bucket, view } = locate(id)
-    this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1
     this.#bytes += sizeBytes
-    let carry = 0
-    for (let limb = 0; limb < LIMBS; limb++) {
-      const at = bucket * LIMBS + limb
-      const sum = (this.#sums[at] ?? 0) + view.getUint16(limb * 2, true) + carry
-      this.#sums[at] = sum
-      carry = sum >>> 16
+    const limbs = limbsOf(id)
+    for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+      const node = nodeOf(id, depth)
+      this.#counts[node] = (this.#counts[node] ?? 0) + 1
+      let carry = 0
+      for (let limb = 0, at = node * LIMBS; limb < LIMBS; limb++, at++) {
+        const sum = (this.#sums[at] ?? 0) + (limbs[limb] ?? 0) + carry
+        this.#sums[at] = sum
+        carry = sum >>> 16
+      }
     }
   }
 
   /** Takes out an id that is in the set. */
   remove(id: Uint8Array, sizeBytes: number): void {
-    const { bucket, view } = locate(id)
-    this.#counts[bucket] = (this.#counts[bucket] ?? 0) - 1
     this.#bytes -= sizeBytes
-    let borrow = 0
-    for (let limb = 0; limb < LIMBS; limb++) {
-      const at = bucket * LIMBS + limb
-      const difference = (this.#sums[at] ?? 0) - view.getUint16(limb * 2, true) - borrow
-      this.#sums[at] = difference
-      borrow = difference < 0 ? 1 : 0
+    const limbs = limbsOf(id)
+    for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+      const node = nodeOf(id, depth)
+      this.#counts[node] = (this.#counts[node] ?? 0) - 1
+      let borrow = 0
+      for (let limb = 0, at = node * LIMBS; limb < LIMBS; limb++, at++) {
+        const difference = (this.#sums[at] ?? 0) - (limbs[limb] ?? 0) - borrow
+        this.#sums[at] = difference
+        borrow = difference < 0 ? 1 : 0
+      }
     }
   }
 
-  /** One hash over each bucket, in hexadecimal. */
-  bucketHashes(): readonly string[] {
-    return Array.from({ length: BUCKETS }, (_, bucket) => this.#bucketHash(bucket).toString('hex'))
-  }
-
   root(): Root {
-    const hash = createHash('sha256')
-    hash.update(Buffer.from(this.#counts.buffer))
-    hash.update(Buffer.from(this.#sums.buffer))
-    return { count: this.count, hash: shorten(hash.digest()).toString('hex') }
+    const { count, hash } = this.#summary(0)
+    return { count, hash: hash.toString('hex') }
   }
 
-  #bucketHash(bucket: number): Buffer {
-    const sum = this.#sums.subarray(bucket * LIMBS, (bucket + 1) * LIMBS)
+  /** The summaries of the ranges that a range of less than {@link MAX_DEPTH} digits divides into. */
+  divide(prefix: Prefix): readonly Summary[] {
+    const level = LEVELS[prefix.length + 1]
+    if (level === undefined) throw new RangeError(`the range ${prefix} is not divided`)
+    const first = level + (prefix === '' ? 0 : Number.parseInt(prefix, 16)) * FANOUT
+    return Array.from({ length: FANOUT }, (_, digit) => this.#summary(first + digit))
+  }
+
+  #summary(node: number): Summary {
+    const count = this.#counts[node] ?? 0
     const hash = createHash('sha256')
-    hash.update(Buffer.from(this.#counts.subarray(bucket, bucket + 1).slice().buffer))
-    hash.update(Buffer.from(sum.slice().buffer))
-    return shorten(hash.digest())
+    hash.update(Uint32Array.of(count))
+    hash.update(this.#sums.slice(node * LIMBS, (node + 1) * LIMBS))
+    return { count, hash: hash.digest().subarray(0, HASH_BYTES) }
   }
 }
 
-function locate(id: Uint8Array): { bucket: number; view: DataView } {
-  return { bucket: id[0] ?? 0, view: new DataView(id.buffer, id.byteOffset, ID_BYTES) }
+/** The node at this depth whose range an id is in. */
+function nodeOf(id: Uint8Array, depth: number): number {
+  const leaf = ((id[0] ?? 0) << 8) | (id[1] ?? 0)
+  return (LEVELS[depth] ?? 0) + (leaf >>> (4 * (MAX_DEPTH - depth)))
 }
 
-function shorten(hash: Buffer): Buffer {
-  return hash.subarray(0, HASH_BYTES)
+function limbsOf(id: Uint8Array): Uint16Array {
+  const limbs = new Uint16Array(LIMBS)
+  for (let limb = 0; limb < LIMBS; limb++) {
+    limbs[limb] = (id[2 * limb] ?? 0) | ((id[2 * limb + 1] ?? 0) << 8)
+  }
+  return limbs
 }

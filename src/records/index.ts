@@ -5,6 +5,7 @@ import { Level } from 'level'
 import { StarlingError, systemCode } from '../errors.ts'
 import { Contents, readContents, UnsoundIndex } from './contents.ts'
 import type { RegisterChange } from './draft.ts'
+import { MAX_DEPTH, type Prefix } from './fingerprint.ts'
 import type { Heads } from './merge.ts'
 import { idBytes, idOfBytes, type StampedRecord } from './record.ts'
 import { decodeHeads, encodeHeads, type RegisterName, splitHeads } from './register.ts'
@@ -122,13 +123,12 @@ export class RecordIndex {
     this.#floor = floor
   }
 
-  /** The ids that begin with this byte, ascending. */
-  async idsOf(bucket: number): Promise<Uint8Array[]> {
-    const keys = this.#level.keys({
-      gte: idKey(Buffer.from([bucket])),
-      lt: bucket === 255 ? Buffer.from([ID.charCodeAt(0) + 1]) : idKey(Buffer.from([bucket + 1]))
-    })
-    return (await keys.all()).map(key => key.subarray(1))
+  /** The ids in a range that follow `after`, ascending. */
+  async idsIn(prefix: Prefix, after?: Uint8Array, limit = -1): Promise<Uint8Array[]> {
+    const { gte, lt } = idRange(prefix)
+    const afterKey = after === undefined ? undefined : idKey(after)
+    const from = afterKey !== undefined && afterKey.compare(gte) >= 0 ? { gt: afterKey } : { gte }
+    return (await this.#level.keys({ ...from, lt, limit }).all()).map(key => key.subarray(1))
   }
 
   /** The bytes of the records with these ids; ids that are not known are left out. */
@@ -240,6 +240,16 @@ function registerKey(name: RegisterName): Buffer {
 
 function idKey(id: Uint8Array): Buffer {
   return Buffer.concat([ID_BYTE, id])
+}
+
+/** The keys of the ids in a range: prefixes are of four digits at most, which are two bytes. */
+function idRange(prefix: Prefix): { gte: Buffer; lt: Buffer } {
+  const width = 16 ** (MAX_DEPTH - prefix.length)
+  const from = (prefix === '' ? 0 : Number.parseInt(prefix, 16)) * width
+  const below = from + width
+  const gte = Buffer.from([ID.charCodeAt(0), from >>> 8, from & 0xff])
+  if (below > 0xffff) return { gte, lt: Buffer.from([ID.charCodeAt(0) + 1]) }
+  return { gte, lt: Buffer.from([ID.charCodeAt(0), below >>> 8, below & 0xff]) }
 }
 
 function missingFrom(heads: Heads, others: Heads): StampedRecord[] {

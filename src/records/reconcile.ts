@@ -1,27 +1,14 @@
 import { isCode, StarlingError } from '../errors.ts'
-import { BUCKETS, type Root } from './fingerprint.ts'
+import { type ReconcileStore, readFrame } from './answer.ts'
+import { FANOUT, MAX_DEPTH, type Prefix, type Summary } from './fingerprint.ts'
 import {
   type Answer,
   decodeAnswer,
-  decodeRequest,
-  encodeAnswer,
   encodeRequest,
-  MAX_IDS,
+  MAX_PREFIXES,
+  type Position,
   type Request
 } from './wire.ts'
-
-/** What reconciliation needs of a set of records; `Records` is one. */
-export interface ReconcileStore {
-  root(): Root
-  bucketHashes(): readonly string[]
-  /** Ascending. */
-  idsOf(bucket: number): Promise<readonly Uint8Array[]>
-  get(ids: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
-  apply(records: readonly Uint8Array[]): Promise<{
-    readonly applied: readonly unknown[]
-    readonly invalid: number
-  }>
-}
 
 /** Sends a request to one peer and gives its answer; both stay within `MAX_FRAME_BYTES`. */
 export type Ask = (request: Uint8Array) => Promise<Uint8Array>
@@ -31,30 +18,55 @@ export interface Reconciled {
   readonly received: number
   /** Records of ours that were new to the peer. */
   readonly sent: number
-  /** Whether both sides had the same records at the end. */
-  readonly equal: boolean
-  /** Why the peer did not take ours, if so. All that it has is here nevertheless. */
+  /**
+   * How it ended: both had the same records; or each had what the other had at first, but more
+   * keeps coming; or all that the peer has is here, but it did not take ours; or nothing moved.
+   */
+  readonly end: 'equal' | 'busy' | 'refused' | 'stuck'
+  /** Why the peer did not take ours, if so. */
   readonly refused?: unknown
+}
+
+/** Where both sides stood when they last were equal, so that what came since is known at once. */
+export interface LastEqual {
+  readonly theirs: Position
+  readonly mine: Position
 }
 
 /** Each round settles all it saw; more than one is for what changed meanwhile. */
 const MAX_ROUNDS = 4
-/** Records asked for or sent at once; at 4 KiB each they still fit one frame. */
-const GET_IDS = 240
-/** Pages of ids that a peer may list in one round: 16 million records. */
+/** Ids asked for at once: records of usual size for these fill a frame. */
+const GET_IDS = 2_048
+/** Pages of ids that a peer may list for one set of ranges: 16 million records. */
 const MAX_PAGES = 1_024
+/** Ids of a range that are listed rather than divided: dividing costs 320 bytes. */
+const LIST_AT_MOST = 12
+/** A range that one side has nothing of is not divided to find differences, but to bound memory. */
+const LIST_WHOLE_AT_MOST = 4_096
+/** Ranges listed in one request, so that what both sides read for it stays small. */
+const LIST_PREFIXES = 256
+/** Frames of news taken from a peer's log: beyond, most of the log was sent in vain. */
+const MAX_NEWS = 128
 
 /**
- * Makes this set and a peer's equal: compares roots, then the hashes of 256 buckets, then the ids
- * of those that differ, and exchanges the records that either side lacks. Equal sets cost one
- * exchange of less than 100 bytes. Ends when they are equal, or a round changed nothing.
+ * Makes this set and a peer's equal: range-based set reconciliation over the prefix tree of
+ * `Fingerprint`. Roots are compared, then ever smaller ranges where they differ, then the ids of
+ * those that are small; then either side gets the records that it lacks.
+ *
+ * Equal sets cost one exchange of less than 100 bytes; one difference in a million records costs
+ * four more and 2 KB; the cost grows with the differences, not with the sets. Nothing is kept
+ * between exchanges but what was merged, so an exchange that is cut off goes on where it was.
+ *
+ * With `lastEqual` the records that each side applied since then are exchanged first, for a peer
+ * that was out of reach of gossip. It ends when both are equal, or a round changed nothing.
  *
  * Throws `PEER_FAILED` for answers that make no sense, and what `ask`, the store or the signal throw.
  */
 export async function reconcile(
   mine: ReconcileStore,
   ask: Ask,
-  signal: AbortSignal
+  signal: AbortSignal,
+  lastEqual?: LastEqual
 ): Promise<Reconciled> {
   const exchange = async (request: Request): Promise<Answer> => {
     signal.throwIfAborted()
@@ -62,30 +74,26 @@ export async function reconcile(
   }
   let received = 0
   let sent = 0
-  for (let round = 0; ; round++) {
-    const answer = await exchange({ kind: 'compare', root: mine.root() })
-    if (answer.kind === 'equal') return { received, sent, equal: true }
-    if (answer.kind !== 'buckets') throw unexpected(answer)
-    if (round === MAX_ROUNDS) return { received, sent, equal: false }
-    const buckets = differingBuckets(mine.bucketHashes(), answer.hashes)
-    const moved = await exchangeBuckets(mine, buckets, exchange)
+  let refused: unknown
+  const count = (moved: Moved) => {
     received += moved.received
     sent += moved.sent
-    const { refused } = moved
-    if (refused !== undefined) return { received, sent, equal: false, refused }
-    if (moved.received + moved.sent === 0) return { received, sent, equal: false }
+    refused ??= moved.refused
+    return moved.received + moved.sent > 0
   }
-}
-
-/** The other side of {@link reconcile}: answers one request. Throws `PEER_FAILED` for a bad one. */
-export async function answer(mine: ReconcileStore, request: Uint8Array): Promise<Uint8Array> {
-  return encodeAnswer(await answerTo(mine, decodeRequest(request)))
-}
-
-/** The numbers of the buckets whose hashes differ. */
-export function differingBuckets(mine: readonly string[], theirs: readonly string[]): number[] {
-  const buckets = Array.from({ length: BUCKETS }, (_, bucket) => bucket)
-  return buckets.filter(bucket => mine[bucket] !== theirs[bucket])
+  for (let round = 0; ; round++) {
+    const answer = await exchange({ kind: 'compare', root: mine.root() })
+    if (answer.kind === 'equal') return { received, sent, end: 'equal' }
+    if (answer.kind !== 'summaries') throw unexpected(answer)
+    if (round === MAX_ROUNDS) return { received, sent, end: 'busy' }
+    if (round === 0 && lastEqual !== undefined) {
+      if (count(await exchangeNews(mine, lastEqual, exchange))) continue
+    }
+    const prefixes = await findDifferences(mine, answer.summaries, exchange)
+    const moved = count(await exchangeRanges(mine, prefixes, exchange))
+    if (refused !== undefined) return { received, sent, end: 'refused', refused }
+    if (!moved) return { received, sent, end: 'stuck' }
+  }
 }
 
 /** What either of two ascending lists of ids lacks of the other. */
@@ -106,155 +114,221 @@ export function difference(
   return { lacking, extra }
 }
 
-async function answerTo(mine: ReconcileStore, request: Request): Promise<Answer> {
-  switch (request.kind) {
-    case 'compare': {
-      const root = mine.root()
-      const equal = root.hash === request.root.hash && root.count === request.root.count
-      return equal ? { kind: 'equal' } : { kind: 'buckets', hashes: mine.bucketHashes() }
+type Exchange = (request: Request) => Promise<Answer>
+
+interface Moved {
+  readonly received: number
+  readonly sent: number
+  readonly refused?: unknown
+}
+
+async function exchangeNews(
+  mine: ReconcileStore,
+  { theirs, mine: from }: LastEqual,
+  exchange: Exchange
+): Promise<Moved> {
+  // Before anything is taken, since what the peer brings would be news here.
+  const ours = mine.since?.(from, GET_IDS)
+  let received = 0
+  let position = theirs
+  for (let frames = 0; frames < MAX_NEWS; frames++) {
+    const answer = await exchange({ kind: 'since', position })
+    if (answer.kind !== 'news') throw unexpected(answer)
+    received += (await mine.apply(answer.records)).applied.length
+    if (answer.upTo === undefined || !answer.more) break
+    position = { epoch: theirs.epoch, sequence: answer.upTo }
+  }
+  const outbox = new Outbox(mine, exchange)
+  await outbox.send(ours?.ids ?? [])
+  await outbox.finish()
+  return { received, ...outbox.moved() }
+}
+
+/** The smallest ranges in which the sets differ, or such as are cheap to list; ascending. */
+async function findDifferences(
+  mine: ReconcileStore,
+  theirRoot: readonly Summary[],
+  exchange: Exchange
+): Promise<Prefix[]> {
+  const found: Prefix[] = []
+  let divided: readonly Prefix[] = ['']
+  let theirs: readonly Summary[] = theirRoot
+  for (;;) {
+    if (theirs.length !== divided.length * FANOUT) throw malformedSummaries()
+    const differing: Prefix[] = []
+    for (const [i, prefix] of divided.entries()) {
+      for (const [digit, ours] of mine.divide(prefix).entries()) {
+        const other = theirs[i * FANOUT + digit]
+        if (other === undefined || (other.count === ours.count && other.hash.equals(ours.hash))) {
+          continue
+        }
+        const range = prefix + digit.toString(16)
+        if (isListed(range, ours.count, other.count)) found.push(range)
+        else differing.push(range)
+      }
     }
-    case 'list':
-      return await listPage(mine, request.buckets, request.after)
-    case 'get':
-      return { kind: 'records', records: await mine.get(request.ids.slice(0, GET_IDS)) }
-    case 'put': {
-      const { applied, invalid } = await mine.apply(request.records)
-      return { kind: 'applied', applied: applied.length, invalid }
-    }
+    if (differing.length === 0) return found.sort()
+    divided = differing
+    theirs = await divideAll(differing, exchange)
   }
 }
 
-type Exchange = (request: Request) => Promise<Answer>
+function isListed(range: Prefix, ours: number, theirs: number): boolean {
+  if (range.length === MAX_DEPTH) return true
+  const most = Math.max(ours, theirs)
+  return most <= LIST_AT_MOST || (Math.min(ours, theirs) === 0 && most <= LIST_WHOLE_AT_MOST)
+}
 
-async function listPage(
-  mine: ReconcileStore,
-  buckets: readonly number[],
-  after: Uint8Array | undefined
-): Promise<Answer> {
-  const page: Uint8Array[] = []
-  for (const bucket of buckets) {
-    if (page.length > MAX_IDS) break
-    if (after !== undefined && bucket < (after[0] ?? 0)) continue
-    for (const id of await mine.idsOf(bucket)) {
-      if (page.length <= MAX_IDS && isBetween(id, after, undefined)) page.push(id)
-    }
+async function divideAll(prefixes: readonly Prefix[], exchange: Exchange): Promise<Summary[]> {
+  const summaries: Summary[] = []
+  for (let at = 0; at < prefixes.length; at += MAX_PREFIXES) {
+    const answer = await exchange({
+      kind: 'divide',
+      prefixes: prefixes.slice(at, at + MAX_PREFIXES)
+    })
+    if (answer.kind !== 'summaries') throw unexpected(answer)
+    summaries.push(...answer.summaries)
   }
-  return { kind: 'ids', ids: page.slice(0, MAX_IDS), more: page.length > MAX_IDS }
+  return summaries
 }
 
 /** Goes through the ids of both sides in pages, so that memory does not grow with the sets. */
-async function exchangeBuckets(
+async function exchangeRanges(
   mine: ReconcileStore,
-  buckets: readonly number[],
+  prefixes: readonly Prefix[],
   exchange: Exchange
-): Promise<{ received: number; sent: number; refused?: unknown }> {
-  let refused: unknown
-  const inbox = new Batches(ids => fetchRecords(mine, ids, exchange))
-  const outbox = new Batches(async ids => {
-    if (refused !== undefined) return 0
+): Promise<Moved> {
+  const inbox = new Inbox(mine, exchange)
+  const outbox = new Outbox(mine, exchange)
+  for (let at = 0; at < prefixes.length; at += LIST_PREFIXES) {
+    const group = prefixes.slice(at, at + LIST_PREFIXES)
+    for await (const { lacking, extra } of comparePages(mine, group, exchange)) {
+      await inbox.fetch(lacking)
+      await outbox.send(extra)
+    }
+  }
+  await inbox.finish()
+  await outbox.finish()
+  return { received: inbox.received, ...outbox.moved() }
+}
+
+async function* comparePages(
+  mine: ReconcileStore,
+  prefixes: readonly Prefix[],
+  exchange: Exchange
+): AsyncGenerator<{ lacking: readonly Uint8Array[]; extra: readonly Uint8Array[] }, void> {
+  let after: Uint8Array | undefined
+  for (let pages = 0; pages < MAX_PAGES; pages++) {
+    const page = await exchange({ kind: 'list', prefixes, after })
+    if (page.kind !== 'ids' || !isSoundPage(page.ids, prefixes, after)) throw unexpected(page)
+    const upTo = page.more ? page.ids.at(-1) : undefined
+    if (page.more && upTo === undefined) throw unexpected(page)
+    const ours: Uint8Array[] = []
+    for (const prefix of prefixes) {
+      for (const id of await mine.idsIn(prefix, after)) {
+        if (upTo === undefined || Buffer.compare(id, upTo) <= 0) ours.push(id)
+      }
+    }
+    yield difference(ours, page.ids)
+    after = upTo
+    if (after === undefined) return
+  }
+  throw new StarlingError('PEER_FAILED', 'a peer lists ids without end')
+}
+
+/** Ascending, after `after`, and each in one of the ranges, which are ascending too. */
+function isSoundPage(
+  ids: readonly Uint8Array[],
+  prefixes: readonly Prefix[],
+  after: Uint8Array | undefined
+): boolean {
+  let range = 0
+  return ids.every((id, i) => {
+    const before = ids[i - 1] ?? after
+    if (before !== undefined && Buffer.compare(id, before) <= 0) return false
+    const start = Buffer.from(id.subarray(0, MAX_DEPTH / 2)).toString('hex')
+    while (range < prefixes.length && !start.startsWith(prefixes[range] ?? '')) range++
+    return range < prefixes.length
+  })
+}
+
+/** Fetches records in full batches, collecting ids over several pages. */
+class Inbox {
+  readonly #mine: ReconcileStore
+  readonly #exchange: Exchange
+  #ids: Uint8Array[] = []
+  received = 0
+
+  constructor(mine: ReconcileStore, exchange: Exchange) {
+    this.#mine = mine
+    this.#exchange = exchange
+  }
+
+  async fetch(ids: readonly Uint8Array[]): Promise<void> {
+    for (const id of ids) this.#ids.push(id)
+    while (this.#ids.length >= GET_IDS) await this.#fetchSome()
+  }
+
+  async finish(): Promise<void> {
+    while (this.#ids.length > 0) await this.#fetchSome()
+  }
+
+  /** A peer may have replaced some of what it listed: what does not come is left to the next round. */
+  async #fetchSome(): Promise<void> {
+    const ids = this.#ids.slice(0, GET_IDS)
+    const answer = await this.#exchange({ kind: 'get', ids })
+    if (answer.kind !== 'records' || answer.served < 1) throw unexpected(answer)
+    this.#ids = this.#ids.slice(answer.served)
+    this.received += (await this.#mine.apply(answer.records)).applied.length
+  }
+}
+
+/** Sends records in full frames, collecting ids over several pages. */
+class Outbox {
+  readonly #mine: ReconcileStore
+  readonly #exchange: Exchange
+  #ids: Uint8Array[] = []
+  #sent = 0
+  #refused: unknown
+
+  constructor(mine: ReconcileStore, exchange: Exchange) {
+    this.#mine = mine
+    this.#exchange = exchange
+  }
+
+  moved(): { readonly sent: number; readonly refused?: unknown } {
+    return this.#refused === undefined
+      ? { sent: this.#sent }
+      : { sent: this.#sent, refused: this.#refused }
+  }
+
+  async send(ids: readonly Uint8Array[]): Promise<void> {
+    for (const id of ids) this.#ids.push(id)
+    while (this.#ids.length >= GET_IDS) await this.#sendSome()
+  }
+
+  async finish(): Promise<void> {
+    while (this.#ids.length > 0) await this.#sendSome()
+  }
+
+  async #sendSome(): Promise<void> {
+    const { records, served } = await readFrame(this.#mine, this.#ids)
+    this.#ids = this.#ids.slice(served)
+    if (records.length === 0 || this.#refused !== undefined) return
     try {
-      return await pushRecords(mine, ids, exchange)
+      const answer = await this.#exchange({ kind: 'put', records })
+      if (answer.kind !== 'applied') throw unexpected(answer)
+      this.#sent += Math.min(answer.applied, records.length)
     } catch (error) {
       // A peer with a full disk takes nothing, but what it has must reach us all the same.
       if (!isCode(error, 'PEER_FAILED')) throw error
-      refused = error
-      return 0
-    }
-  })
-  let after: Uint8Array | undefined
-  for (let pages = 0; ; pages++) {
-    const page = await exchange({ kind: 'list', buckets, after })
-    if (page.kind !== 'ids' || pages >= MAX_PAGES) throw unexpected(page)
-    if (!isSoundPage(page.ids, buckets, after)) throw unexpected(page)
-    const upTo = page.more ? page.ids.at(-1) : undefined
-    for (const bucket of buckets) {
-      const ours = (await mine.idsOf(bucket)).filter(id => isBetween(id, after, upTo))
-      const { lacking, extra } = difference(
-        ours,
-        page.ids.filter(id => id[0] === bucket)
-      )
-      await inbox.add(lacking)
-      await outbox.add(extra)
-    }
-    after = upTo
-    if (after === undefined) break
-  }
-  const [received, sent] = [await inbox.finish(), await outbox.finish()]
-  return refused === undefined ? { received, sent } : { received, sent, refused }
-}
-
-function isSoundPage(
-  ids: readonly Uint8Array[],
-  buckets: readonly number[],
-  after: Uint8Array | undefined
-): boolean {
-  const asked = new Set(buckets)
-  return ids.every(
-    (id, i) => isBetween(id, ids[i - 1] ?? after, undefined) && asked.has(id[0] ?? 0)
-  )
-}
-
-/** Above `after` and not above `upTo`; either may be open. */
-function isBetween(
-  id: Uint8Array,
-  after: Uint8Array | undefined,
-  upTo: Uint8Array | undefined
-): boolean {
-  if (after !== undefined && Buffer.compare(id, after) <= 0) return false
-  return upTo === undefined || Buffer.compare(id, upTo) <= 0
-}
-
-/** Collects ids over buckets, and works them off in full batches. */
-class Batches {
-  readonly #work: (ids: readonly Uint8Array[]) => Promise<number>
-  #ids: Uint8Array[] = []
-  #done = 0
-
-  constructor(work: (ids: readonly Uint8Array[]) => Promise<number>) {
-    this.#work = work
-  }
-
-  async add(ids: readonly Uint8Array[]): Promise<void> {
-    for (const id of ids) {
-      this.#ids.push(id)
-      if (this.#ids.length >= GET_IDS) await this.#flush()
+      this.#refused = error
     }
   }
-
-  /** Works off the rest; gives the sum of what the work gave. */
-  async finish(): Promise<number> {
-    if (this.#ids.length > 0) await this.#flush()
-    return this.#done
-  }
-
-  async #flush(): Promise<void> {
-    const ids = this.#ids
-    this.#ids = []
-    this.#done += await this.#work(ids)
-  }
 }
 
-/** A peer may have replaced some of what it listed: what does not come is left to the next round. */
-async function fetchRecords(
-  mine: ReconcileStore,
-  ids: readonly Uint8Array[],
-  exchange: Exchange
-): Promise<number> {
-  const answer = await exchange({ kind: 'get', ids })
-  if (answer.kind !== 'records') throw unexpected(answer)
-  return (await mine.apply(answer.records)).applied.length
-}
-
-async function pushRecords(
-  mine: ReconcileStore,
-  ids: readonly Uint8Array[],
-  exchange: Exchange
-): Promise<number> {
-  const records = await mine.get(ids)
-  if (records.length === 0) return 0
-  const answer = await exchange({ kind: 'put', records })
-  if (answer.kind !== 'applied') throw unexpected(answer)
-  return Math.min(answer.applied, records.length)
+function malformedSummaries(): StarlingError {
+  return new StarlingError('PEER_FAILED', 'a peer sums up other ranges than those asked for')
 }
 
 function unexpected(answer: Answer): StarlingError {

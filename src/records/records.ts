@@ -5,7 +5,7 @@ import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { Commits, type Outcome } from './commits.ts'
 import { type JournalDisk, nodeDisk } from './disk.ts'
-import type { Root } from './fingerprint.ts'
+import type { Prefix, Root, Summary } from './fingerprint.ts'
 import { hasRepository, listRepositories, listTags, type Page, valuesOf } from './listing.ts'
 import { liveHeads } from './merge.ts'
 import { MAX_WRITES, planApply, planWrite } from './plans.ts'
@@ -159,13 +159,14 @@ export class Records {
     return this.#storage.index.contents.unreadable
   }
 
-  bucketHashes(): readonly string[] {
-    return this.#storage.index.contents.fingerprint.bucketHashes()
+  /** The summaries of the ranges that a range of ids divides into. */
+  divide(prefix: Prefix): readonly Summary[] {
+    return this.#storage.index.contents.fingerprint.divide(prefix)
   }
 
-  /** Ids of a bucket, ascending. */
-  idsOf(bucket: number): Promise<readonly Uint8Array[]> {
-    return this.#storage.index.idsOf(bucket)
+  /** Ids in a range that follow `after`, ascending. */
+  idsIn(prefix: Prefix, after?: Uint8Array, limit?: number): Promise<readonly Uint8Array[]> {
+    return this.#storage.index.idsIn(prefix, after, limit)
   }
 
   /** The records with these ids, as bytes and in any order, without those that are not known. */

@@ -1,86 +1,155 @@
 import { decode, encode, rfc8949EncodeOptions } from 'cborg'
 import { StarlingError } from '../errors.ts'
-import { BUCKETS, type Root } from './fingerprint.ts'
+import {
+  FANOUT,
+  HASH_BYTES,
+  MAX_DEPTH,
+  type Prefix,
+  type Root,
+  type Summary
+} from './fingerprint.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
+
+/** How far into what a process has applied, see `DeltaLog`. */
+export interface Position {
+  /** Random, new with each start of the process. */
+  readonly epoch: string
+  readonly sequence: number
+}
 
 /** What a reconciling node asks; each is answered by one {@link Answer}. */
 export type Request =
-  /** Are we equal? If not, in which buckets do we differ? */
+  /** Are we equal? If not, what do the ranges hold that all divides into? */
   | { readonly kind: 'compare'; readonly root: Root }
-  /** The ids of these buckets that follow `after`; both ascending. */
+  /** What do the ranges hold that these divide into? */
+  | { readonly kind: 'divide'; readonly prefixes: readonly Prefix[] }
+  /** The ids in these ranges that follow `after`; both ascending. */
   | {
       readonly kind: 'list'
-      readonly buckets: readonly number[]
+      readonly prefixes: readonly Prefix[]
       readonly after: Uint8Array | undefined
     }
   | { readonly kind: 'get'; readonly ids: readonly Uint8Array[] }
   | { readonly kind: 'put'; readonly records: readonly Uint8Array[] }
+  /** What was applied there after this position, and not brought by the one who asks? */
+  | { readonly kind: 'since'; readonly position: Position }
 
 export type Answer =
   | { readonly kind: 'equal' }
-  | { readonly kind: 'buckets'; readonly hashes: readonly string[] }
+  /** {@link FANOUT} summaries for each range asked for. */
+  | { readonly kind: 'summaries'; readonly summaries: readonly Summary[] }
   | { readonly kind: 'ids'; readonly ids: readonly Uint8Array[]; readonly more: boolean }
-  /** Those asked for that are known. */
-  | { readonly kind: 'records'; readonly records: readonly Uint8Array[] }
+  /** Those known of the first `served` ids asked for: as many as fit. */
+  | {
+      readonly kind: 'records'
+      readonly records: readonly Uint8Array[]
+      readonly served: number
+    }
   | { readonly kind: 'applied'; readonly applied: number; readonly invalid: number }
+  /** What was applied up to `upTo`; `undefined` when the log does not reach back so far. */
+  | {
+      readonly kind: 'news'
+      readonly records: readonly Uint8Array[]
+      readonly upTo: number | undefined
+      readonly more: boolean
+    }
 
 /** No request and no answer is larger. */
 export const MAX_FRAME_BYTES = 1024 * 1024
 /** Ids in one frame: half a mebibyte. */
 export const MAX_IDS = 16_384
+/** Ranges in one frame: their summaries take 320 bytes each. */
+export const MAX_PREFIXES = 1_024
 
 const ID_BYTES = 32
-const HASH_BYTES = 16
+const COUNT_BYTES = 4
+const MAX_EPOCH_LENGTH = 64
+const PREFIX = new RegExp(`^[0-9a-f]{0,${MAX_DEPTH}}$`)
+
+/*
+ * Every message is a CBOR array that begins with its kind. A later version may append fields, which
+ * are not looked at here; what must be understood gets another kind, which is refused by name, or
+ * another protocol name.
+ */
 
 export function encodeRequest(request: Request): Uint8Array {
   switch (request.kind) {
     case 'compare':
       return frame(['compare', request.root.count, Buffer.from(request.root.hash, 'hex')])
+    case 'divide':
+      return frame(['divide', request.prefixes])
     case 'list':
-      return frame(['list', Uint8Array.from(request.buckets), request.after ?? null])
+      return frame(['list', request.prefixes, request.after ?? null])
     case 'get':
       return frame(['get', Buffer.concat(request.ids)])
     case 'put':
       return frame(['put', request.records])
+    case 'since':
+      return frame(['since', request.position.epoch, request.position.sequence])
   }
 }
 
 /** Throws `PEER_FAILED` when it is not a request. */
 export function decodeRequest(bytes: Uint8Array): Request {
   const [kind, first, second] = fields(bytes)
-  if (kind === 'compare') return { kind, root: { count: count(first), hash: hex(second) } }
-  if (kind === 'list') {
-    return { kind, buckets: bucketsIn(first), after: second === null ? undefined : idIn(second) }
+  switch (kind) {
+    case 'compare':
+      return { kind, root: { count: count(first), hash: hex(second) } }
+    case 'divide':
+      return { kind, prefixes: prefixesIn(first, MAX_DEPTH - 1) }
+    case 'list': {
+      const after = second === null ? undefined : idIn(second)
+      return { kind, prefixes: prefixesIn(first, MAX_DEPTH), after }
+    }
+    case 'get':
+      return { kind, ids: idsIn(first) }
+    case 'put':
+      return { kind, records: recordsIn(first) }
+    case 'since':
+      return { kind, position: { epoch: epoch(first), sequence: count(second) } }
+    default:
+      throw malformed()
   }
-  if (kind === 'get') return { kind, ids: idsIn(first) }
-  if (kind === 'put') return { kind, records: recordsIn(first) }
-  throw malformed()
 }
 
 export function encodeAnswer(answer: Answer): Uint8Array {
   switch (answer.kind) {
     case 'equal':
       return frame(['equal'])
-    case 'buckets':
-      return frame(['buckets', Buffer.from(answer.hashes.join(''), 'hex')])
+    case 'summaries':
+      return frame(['summaries', Buffer.concat(answer.summaries.map(packSummary))])
     case 'ids':
       return frame(['ids', Buffer.concat(answer.ids), answer.more])
     case 'records':
-      return frame(['records', answer.records])
+      return frame(['records', answer.records, answer.served])
     case 'applied':
       return frame(['applied', answer.applied, answer.invalid])
+    case 'news':
+      return frame(['news', answer.records, answer.upTo ?? null, answer.more])
   }
 }
 
 /** Throws `PEER_FAILED` when it is not an answer. */
 export function decodeAnswer(bytes: Uint8Array): Answer {
-  const [kind, first, second] = fields(bytes)
-  if (kind === 'equal') return { kind }
-  if (kind === 'buckets') return { kind, hashes: split(first, HASH_BYTES, BUCKETS).map(toHex) }
-  if (kind === 'ids') return { kind, ids: idsIn(first), more: second === true }
-  if (kind === 'records') return { kind, records: recordsIn(first) }
-  if (kind === 'applied') return { kind, applied: count(first), invalid: count(second) }
-  throw malformed()
+  const [kind, first, second, third] = fields(bytes)
+  switch (kind) {
+    case 'equal':
+      return { kind }
+    case 'summaries':
+      return { kind, summaries: summariesIn(first) }
+    case 'ids':
+      return { kind, ids: idsIn(first), more: second === true }
+    case 'records':
+      return { kind, records: recordsIn(first), served: count(second) }
+    case 'applied':
+      return { kind, applied: count(first), invalid: count(second) }
+    case 'news': {
+      const upTo = second === null ? undefined : count(second)
+      return { kind, records: recordsIn(first), upTo, more: third === true }
+    }
+    default:
+      throw malformed()
+  }
 }
 
 function frame(content: readonly unknown[]): Uint8Array {
@@ -104,15 +173,43 @@ function count(value: unknown): number {
   throw malformed()
 }
 
-function bucketsIn(value: unknown): number[] {
-  const buckets = split(value, 1, BUCKETS).map(([bucket]) => bucket ?? 0)
-  if (buckets.every((bucket, i) => i === 0 || bucket > (buckets[i - 1] ?? 0))) return buckets
+function epoch(value: unknown): string {
+  if (typeof value === 'string' && value.length <= MAX_EPOCH_LENGTH) return value
   throw malformed()
+}
+
+/** Ascending ranges, none within another. */
+function prefixesIn(value: unknown, maxDepth: number): Prefix[] {
+  if (!Array.isArray(value) || value.length > MAX_PREFIXES) throw malformed()
+  for (const [i, prefix] of value.entries()) {
+    const before: unknown = value[i - 1]
+    if (typeof prefix !== 'string' || prefix.length > maxDepth) throw malformed()
+    if (!PREFIX.test(prefix)) throw malformed()
+    if (typeof before === 'string' && (prefix <= before || prefix.startsWith(before))) {
+      throw malformed()
+    }
+  }
+  return value
+}
+
+function packSummary(summary: Summary): Buffer {
+  const packed = Buffer.alloc(COUNT_BYTES + HASH_BYTES)
+  packed.writeUInt32BE(summary.count)
+  summary.hash.copy(packed, COUNT_BYTES)
+  return packed
+}
+
+function summariesIn(value: unknown): Summary[] {
+  const packed = split(value, COUNT_BYTES + HASH_BYTES, MAX_PREFIXES * FANOUT)
+  return packed.map(bytes => {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return { count: buffer.readUInt32BE(), hash: buffer.subarray(COUNT_BYTES) }
+  })
 }
 
 function hex(value: unknown): string {
   const [hash] = split(value, HASH_BYTES, 1)
-  if (hash !== undefined) return toHex(hash)
+  if (hash !== undefined) return Buffer.from(hash).toString('hex')
   throw malformed()
 }
 
@@ -139,12 +236,8 @@ function isRecordSized(value: unknown): boolean {
 function split(value: unknown, size: number, most: number): Uint8Array[] {
   if (!(value instanceof Uint8Array)) throw malformed()
   if (value.length % size !== 0 || value.length > size * most) throw malformed()
-  const count = value.length / size
-  return Array.from({ length: count }, (_, i) => value.subarray(i * size, (i + 1) * size))
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
+  const parts = value.length / size
+  return Array.from({ length: parts }, (_, i) => value.subarray(i * size, (i + 1) * size))
 }
 
 function malformed(cause?: unknown): StarlingError {

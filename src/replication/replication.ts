@@ -135,12 +135,15 @@ export class Replication {
       hasRoom: () => disk.space().state === 'ok',
       onReplicated: seconds => metrics.replicationSeconds.observe(seconds)
     })
-    this.#synchroniser = new Synchroniser({ mesh, records, random, clock, log })
+    this.#roots = new Roots(records)
+    this.#synchroniser = new Synchroniser({
+      ...{ mesh, records, random, clock, log },
+      roots: this.#roots
+    })
     this.#announcer = new Announcer({
       ...{ mesh, records, blobs, sightings, log },
       onSighted: digest => this.#replicator.poke(digest)
     })
-    this.#roots = new Roots(records)
     this.#cluster = new Cluster({
       ...{ mesh, inventory, locator, clock, log },
       roots: this.#roots,
@@ -219,9 +222,12 @@ export class Replication {
     const { count, bytes } = blobs.totals()
     return {
       root: records.root().hash,
+      position: records.sequence(),
       ready: this.#cluster.readiness().ready,
       disk: disk.space().state,
       hold: this.#options.hold,
+      promised: 0,
+      confirmed: 0,
       caughtUp: this.#inventory.caughtUp().root,
       missing: missing.keys().take(MAX_NAMED_MISSING).toArray(),
       missingCount: missing.size,

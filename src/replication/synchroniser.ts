@@ -2,17 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock, Random } from '../clock.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { answer, type ReconcileStore, reconcile } from '../records/reconcile.ts'
+import { answer, type ReconcileStore } from '../records/answer.ts'
+import { DeltaLog } from '../records/delta-log.ts'
+import { type LastEqual, type Reconciled, reconcile } from '../records/reconcile.ts'
 import type { Applied, Records } from '../records/records.ts'
 import { MAX_FRAME_BYTES } from '../records/wire.ts'
+import type { Roots } from './roots.ts'
 import { announcementsOf, MAX_GOSSIP_BYTES, RECONCILE_PROTOCOL } from './wire.ts'
 
 /** How often roots are compared with what neighbours last told; gossip does the rest. */
 const COMPARE_INTERVAL_MS = 3_000
-/** One reconciliation may move many records; a peer that takes longer is tried again later. */
-const RECONCILE_TIMEOUT_MS = 60_000
+/** A frame is read or merged in tens of milliseconds; a peer that takes longer is tried again later. */
+const REQUEST_TIMEOUT_MS = 15_000
 
-type SynchroniserMesh = Pick<Mesh, 'peers' | 'request' | 'handle' | 'publish' | 'on'>
+type SynchroniserMesh = Pick<Mesh, 'boot' | 'peers' | 'request' | 'handle' | 'publish' | 'on'>
 
 /** Whom a question went to, and who did not answer in time. */
 export interface Asked {
@@ -34,7 +37,13 @@ export class Synchroniser {
   readonly #closing = new AbortController()
   readonly #running = new Map<string, Promise<boolean>>()
   readonly #queued = new Map<string, Promise<boolean>>()
+  readonly #roots: Pick<Roots, 'sequenceOf'>
+  readonly #delta = new DeltaLog()
+  /** Where each peer and this node stood when its heartbeat last told a root that was ours too. */
+  readonly #lastEqual = new Map<string, LastEqual>()
   readonly #level = new Map<string, number>()
+  /** When records last went either way between a peer and this node, or both were level. */
+  readonly #progress = new Map<string, number>()
   /** Records other than of members that each peer has brought, whichever side asked, since it connected. */
   readonly #facts = new Map<string, number>()
   readonly #metListeners = new Set<(peer: string, received: number) => void>()
@@ -44,11 +53,13 @@ export class Synchroniser {
   constructor(options: {
     mesh: SynchroniserMesh
     records: Records
+    roots: Pick<Roots, 'sequenceOf'>
     random: Random
     clock: Clock
     log: Log
   }) {
     this.#mesh = options.mesh
+    this.#roots = options.roots
     this.#records = options.records
     this.#random = options.random
     this.#clock = options.clock
@@ -61,7 +72,17 @@ export class Synchroniser {
       this.#facts.delete(peer)
       void this.level(peer)
     })
-    this.#unsubscribe = this.#records.onApplied(applied => this.#gossip(applied))
+    this.#mesh.on('beat', (peer, { boot, position, root }) => {
+      const sequence = this.#roots.sequenceOf(root)
+      if (sequence === undefined) return
+      const mine = { epoch: this.#mesh.boot, sequence }
+      this.#lastEqual.set(peer, { theirs: { epoch: boot, sequence: position }, mine })
+    })
+    this.#mesh.on('gone', peer => this.#lastEqual.delete(peer))
+    this.#unsubscribe = this.#records.onApplied(applied => {
+      this.#delta.add(applied)
+      this.#gossip(applied)
+    })
   }
 
   start(): void {
@@ -71,6 +92,11 @@ export class Synchroniser {
   /** When (monotonic) this node last stood level with the peer, since its latest connection. */
   levelSince(peer: string): number | undefined {
     return this.#level.get(peer)
+  }
+
+  /** When (monotonic) an exchange with the peer last got anywhere; `undefined` if it never has. */
+  progressAt(peer: string): number | undefined {
+    return this.#progress.get(peer)
   }
 
   /**
@@ -130,28 +156,13 @@ export class Synchroniser {
 
   async #reconcile(peer: string): Promise<boolean> {
     if (this.#closing.signal.aborted) return false
-    const signal = AbortSignal.any([
-      this.#closing.signal,
-      AbortSignal.timeout(RECONCILE_TIMEOUT_MS)
-    ])
     try {
-      const { received, sent, refused } = await reconcile(
-        this.#storeFor(peer),
-        request =>
-          this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
-            signal,
-            maxBytes: MAX_FRAME_BYTES
-          }),
-        signal
-      )
-      const isFirst = !this.#level.has(peer)
-      this.#level.set(peer, this.#clock.monotonic())
-      if (received + sent > 0) this.#log.info({ peer, received, sent }, 'records reconciled')
-      if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')
-      if (isFirst)
-        for (const listener of this.#metListeners) {
-          listener(peer, this.#facts.get(peer) ?? 0)
-        }
+      const reconciled = await this.#exchange(peer)
+      if (reconciled.end === 'stuck') {
+        this.#log.warn({ peer }, 'records differ and cannot be exchanged')
+        return false
+      }
+      this.#levelled(peer, reconciled)
       return true
     } catch (error) {
       if (!this.#closing.signal.aborted) {
@@ -161,15 +172,44 @@ export class Synchroniser {
     }
   }
 
+  /**
+   * The first exchange of a connection begins with what each side applied while there was none.
+   * Later on gossip brings nearly everything, and the few differences are found by ranges.
+   */
+  #exchange(peer: string): Promise<Reconciled> {
+    const { signal } = this.#closing
+    const ask = (request: Uint8Array) =>
+      this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
+        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+        maxBytes: MAX_FRAME_BYTES
+      })
+    const lastEqual = this.#level.has(peer) ? undefined : this.#lastEqual.get(peer)
+    return reconcile(this.#storeFor(peer), ask, signal, lastEqual)
+  }
+
+  #levelled(peer: string, { received, sent, end, refused }: Reconciled): void {
+    const isFirst = !this.#level.has(peer)
+    this.#level.set(peer, this.#clock.monotonic())
+    this.#progress.set(peer, this.#clock.monotonic())
+    if (received + sent > 0) this.#log.info({ peer, received, sent, end }, 'records reconciled')
+    if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')
+    if (!isFirst) return
+    for (const listener of this.#metListeners) listener(peer, this.#facts.get(peer) ?? 0)
+  }
+
   /** The records, counting what the peer brings. */
   #storeFor(peer: string): ReconcileStore {
     return {
       root: () => this.#records.root(),
-      bucketHashes: () => this.#records.bucketHashes(),
-      idsOf: bucket => this.#records.idsOf(bucket),
+      divide: prefix => this.#records.divide(prefix),
+      idsIn: (prefix, after, limit) => this.#records.idsIn(prefix, after, limit),
       get: ids => this.#records.get(ids),
+      since: ({ epoch, sequence }, limit) =>
+        epoch === this.#mesh.boot ? this.#delta.since(sequence, limit, peer) : undefined,
       apply: async records => {
         const result = await this.#records.apply(records)
+        this.#delta.cameFrom(peer, result.applied)
+        if (result.applied.length > 0) this.#progress.set(peer, this.#clock.monotonic())
         const facts = result.applied.filter(({ kind }) => kind !== 'member').length
         this.#facts.set(peer, (this.#facts.get(peer) ?? 0) + facts)
         return result

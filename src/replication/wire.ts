@@ -4,7 +4,7 @@ import { type Digest, fromCid, toCid, tryDigest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 
 /** Protocol names carry their version; a node that speaks none of a peer's stays apart (hello). */
-export const RECONCILE_PROTOCOL = '/starling/reconcile/1'
+export const RECONCILE_PROTOCOL = '/starling/reconcile/2'
 export const HAVE_PROTOCOL = '/starling/have/1'
 
 /** A gossip message stays well below the mesh's 64 KiB, so that it always fits with its frame. */

@@ -6,7 +6,7 @@ import { StarlingError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { Mesh } from '../../src/mesh/mesh.ts'
 import { Secrets } from '../../src/mesh/secret.ts'
-import { answer } from '../../src/records/reconcile.ts'
+import { answer } from '../../src/records/answer.ts'
 import { Records } from '../../src/records/records.ts'
 import {
   decodeHave,
@@ -55,7 +55,8 @@ export class Puppet {
       self: () => {
         const root = puppet?.records.root().hash ?? ''
         const nothing = { missing: [], missingCount: 0, bytesHeld: 0, blobsHeld: 0 }
-        return { root, ready: true, disk: 'ok', hold: 'all', caughtUp: root, ...nothing }
+        const place = { position: 0, promised: 0, confirmed: 0 }
+        return { root, ready: true, disk: 'ok', hold: 'all', caughtUp: root, ...nothing, ...place }
       },
       hello: () => ({
         transfer: server.address,

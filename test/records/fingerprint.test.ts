@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { BUCKETS, Fingerprint } from '../../src/records/fingerprint.ts'
+import { FANOUT, Fingerprint, MAX_DEPTH } from '../../src/records/fingerprint.ts'
 
 const ids = fc.uniqueArray(fc.uint8Array({ minLength: 32, maxLength: 32 }), {
   selector: id => Buffer.from(id).toString('hex'),
@@ -21,22 +21,42 @@ test('a set has one root, whatever was added and removed on the way there', () =
       const fingerprint = fingerprintOf([...others, ...kept.toReversed()])
       for (const id of others) fingerprint.remove(id, 100)
       assert.deepEqual(fingerprint.root(), fingerprintOf(kept).root())
-      assert.deepEqual(fingerprint.bucketHashes(), fingerprintOf(kept).bucketHashes())
+      assert.deepEqual(fingerprint.divide(''), fingerprintOf(kept).divide(''))
+      assert.deepEqual(fingerprint.divide('a0f'), fingerprintOf(kept).divide('a0f'))
       assert.equal(fingerprint.sizeBytes, 100 * kept.length)
     })
   )
 })
 
-test('one id more changes the root and the hash of its bucket alone', () => {
+test('one id more changes the root and, on every level, the one range that it is in', () => {
   fc.assert(
     fc.property(ids, fc.uint8Array({ minLength: 32, maxLength: 32 }), (set, id) => {
       fc.pre(!set.some(one => Buffer.compare(one, id) === 0))
       const [before, after] = [fingerprintOf(set), fingerprintOf([...set, id])]
       assert.notEqual(before.root().hash, after.root().hash)
-      const hashes = after.bucketHashes()
-      const changed = before.bucketHashes().flatMap((hash, i) => (hash === hashes[i] ? [] : i))
-      assert.deepEqual(changed, [id[0]])
-      assert.equal(hashes.length, BUCKETS)
+      const digits = Buffer.from(id).toString('hex')
+      for (let depth = 0; depth < MAX_DEPTH; depth++) {
+        const prefix = digits.slice(0, depth)
+        const then = before.divide(prefix)
+        const now = after.divide(prefix)
+        const changed = now.flatMap((range, i) => (then[i]?.hash.equals(range.hash) ? [] : i))
+        assert.deepEqual(changed, [Number.parseInt(digits.charAt(depth), 16)])
+        assert.equal(now.length, FANOUT)
+      }
+    })
+  )
+})
+
+test('a range holds what the ranges do that it divides into', () => {
+  fc.assert(
+    fc.property(ids, set => {
+      const fingerprint = fingerprintOf(set)
+      const sum = (prefix: string) =>
+        fingerprint.divide(prefix).reduce((all, { count }) => all + count, 0)
+      assert.equal(sum(''), set.length)
+      fingerprint.divide('').forEach(({ count }, digit) => {
+        assert.equal(sum(digit.toString(16)), count)
+      })
     })
   )
 })

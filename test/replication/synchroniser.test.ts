@@ -5,6 +5,7 @@ import { StarlingError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import type { MeshEvents, RequestHandler } from '../../src/mesh/mesh-options.ts'
 import { Records } from '../../src/records/records.ts'
+import { Roots } from '../../src/replication/roots.ts'
 import { Synchroniser } from '../../src/replication/synchroniser.ts'
 import { decodeAnnouncement } from '../../src/replication/wire.ts'
 import { named, peer, temporary } from './fixtures.ts'
@@ -25,10 +26,13 @@ class Pair {
     const dataDir = await temporary(this.#context)
     const records = await Records.open({ dataDir, origin: id, clock: systemClock, log })
     const connected: ((peer: string) => void)[] = []
+    const beaten: ((...values: MeshEvents['beat']) => void)[] = []
     const published: Uint8Array[] = []
     const synchroniser = new Synchroniser({
       ...{ records, clock: systemClock, random: () => 0, log },
+      roots: new Roots(records),
       mesh: {
+        boot: id,
         peers: () => [peer(other)],
         handle: (_protocol, _maxBytes, handler) => void this.#handlers.set(id, handler),
         request: (to, _protocol, payload, { signal }) =>
@@ -43,6 +47,7 @@ class Pair {
           listener: (...values: MeshEvents[Name]) => void
         ) => {
           if (event === 'connected') connected.push(listener as (peer: string) => void)
+          if (event === 'beat') beaten.push(listener as (...values: MeshEvents['beat']) => void)
           return () => {}
         }
       }
@@ -57,6 +62,12 @@ class Pair {
       ...{ records, synchroniser, published, met },
       connect: () => {
         for (const listener of connected) listener(other)
+      },
+      /** Hears where the other stands. */
+      hear: (of: Records) => {
+        const place = { boot: other, root: of.root().hash, position: of.sequence() }
+        const { beat } = peer(other, {}, place)
+        for (const listener of beaten) if (beat !== undefined) listener(other, beat)
       }
     }
   }
@@ -150,4 +161,35 @@ test('what is written here is published at once, and what came from others is no
   assert.deepEqual(announcements, [{ kind: 'records', records: [applied.bytes] }])
   await b.synchroniser.level('a')
   assert.deepEqual(b.published, [])
+})
+
+test('after a break each side gives what is new, found in its log and not by a search', async t => {
+  const pair = new Pair(t)
+  const a = await pair.add('a', 'b')
+  const b = await pair.add('b', 'a')
+  await a.records.write([tag])
+  await a.synchroniser.level('b')
+  a.hear(b.records)
+  await b.records.write([{ ...tag, tag: 'v2' }])
+  await a.records.write([{ ...tag, tag: 'v3' }])
+  a.connect()
+  const asked: string[] = []
+  pair.wire = async answer => {
+    asked.push('asked')
+    return await answer()
+  }
+  assert.equal(await a.synchroniser.level('b'), true)
+  assert.equal(a.records.root().hash, b.records.root().hash)
+  // Compare, news, put, and compare again.
+  assert.ok(asked.length <= 5, `${asked.length} requests`)
+})
+
+test('a peer that lists records and gives none is not level', async t => {
+  const pair = new Pair(t)
+  const a = await pair.add('a', 'b')
+  const b = await pair.add('b', 'a')
+  await b.records.write([tag])
+  b.records.get = async () => []
+  assert.equal(await a.synchroniser.level('b'), false)
+  assert.equal(a.synchroniser.levelSince('b'), undefined)
 })
