@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
 import { isCode } from '../src/errors.ts'
+import { benchJoin } from './join.ts'
 import { removeOwn } from './leftovers.ts'
 import { benchManifests } from './manifests.ts'
 import {
@@ -21,6 +22,7 @@ import { benchPush } from './push.ts'
 import { benchReplicate } from './replicate.ts'
 import { print } from './report.ts'
 import { POLICIES, simulateSpread } from './simulate.ts'
+import { benchSmall } from './small.ts'
 
 /** Exit code of wrong usage, and of what cannot be set up as asked: nothing falls back silently. */
 const CANNOT_SET_UP = 2
@@ -79,6 +81,24 @@ program
   .addOption(dataOption())
   .addOption(jsonOption())
   .action(async options => print(await benchManifests(options), options.json))
+
+program
+  .command('small')
+  .description('How many small images a second, and how soon is a tag visible elsewhere? (3 nodes)')
+  .option('--images <count>', 'how many images', count, 200)
+  .addOption(dataOption())
+  .addOption(jsonOption())
+  .action(async options => print(await benchSmall(options), options.json))
+
+program
+  .command('join')
+  .description('How soon does an empty node hold everything?')
+  .addOption(sizeOption('of all that the others hold', '2GiB'))
+  .option('--nodes <count>', 'nodes before the join', count, 3)
+  .addOption(linkOption('200mbit'))
+  .addOption(dataOption())
+  .addOption(jsonOption())
+  .action(async options => print(await benchJoin(options), options.json))
 
 program
   .command('simulate')

@@ -3,6 +3,9 @@ import { cpus } from 'node:os'
 
 const UNITS = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const
 
+/** Above it the processors are what is measured, not the protocol. */
+export const VALID_CPU_SHARE = 0.8
+
 /** Reads a size such as `64MiB`; `undefined` when it is none. */
 export function parseSize(text: string): number | undefined {
   const [, digits, unit] = /^([1-9][0-9]*)(B|KiB|MiB|GiB)$/.exec(text) ?? []

@@ -2,7 +2,6 @@ import { StarlingError } from '../src/errors.ts'
 import { Cluster } from './cluster/cluster.ts'
 import { type BenchNode, nodesAt } from './cluster/node.ts'
 import { type Spread, spreadOnce } from './cluster/spread.ts'
-import { lineRate } from './cluster/task.ts'
 import { makeDataDir } from './data-dir.ts'
 import { type Replicated, replicated, rowsOf, titleOf } from './replicated.ts'
 import type { Findings } from './report.ts'
@@ -20,10 +19,6 @@ export interface ReplicateOptions {
   readonly against?: readonly string[]
   readonly registry?: string
 }
-
-/** Long enough for TCP to reach its rate, and for the buckets of the shaping not to count. */
-const LINE_SECONDS = 4
-const LOOPBACK_LINE_BYTES = 1024 ** 3
 
 /**
  * Pushes blobs to one node and times when each other node holds them, durably: `seconds` from the
@@ -53,10 +48,10 @@ export async function replicate(options: ReplicateOptions, nodes: number): Promi
   await using dir = await makeDataDir(data)
   const cluster = await Cluster.start({ nodes, link, dir: dir.path })
   try {
-    const before = await lineRateOf(cluster, link)
+    const before = await cluster.lineRate()
     const spreads = await spread(cluster.nodes, options)
     // A line that was measured in a busy moment would flatter what went through it.
-    const bytesPerSecond = Math.max(before, await lineRateOf(cluster, link))
+    const bytesPerSecond = Math.max(before, await cluster.lineRate())
     return await replicated(cluster.nodes, spreads, {
       ...{ ...options, bytesPerSecond },
       medium: dir.medium
@@ -82,13 +77,6 @@ async function replicateAgainst(
     ...{ ...options, link: 'unknown' as const, bytesPerSecond: Number.NaN },
     medium: `cluster at ${options.registry}`
   })
-}
-
-function lineRateOf(cluster: Cluster, link: number | 'none'): Promise<number> {
-  const bytes = link === 'none' ? LOOPBACK_LINE_BYTES : Math.ceil((link / 8) * LINE_SECONDS)
-  const [from, to] = cluster.nodes
-  if (from === undefined || to === undefined) throw new RangeError('a line has two ends')
-  return lineRate(from, to, cluster.host(0), bytes)
 }
 
 async function spread(nodes: readonly BenchNode[], options: ReplicateOptions): Promise<Spread[]> {

@@ -2,10 +2,7 @@ import { cpus } from 'node:os'
 import { agreedPieceBytes, boundOf } from './bound.ts'
 import { type BenchNode, isLocal } from './cluster/node.ts'
 import type { Spread } from './cluster/spread.ts'
-import { formatRate, formatSize, median, peakRssBytes, plural } from './measure.ts'
-
-/** Above it the processors are what is measured, not the protocol. */
-const VALID_CPU_SHARE = 0.8
+import { formatRate, formatSize, median, peakRssBytes, plural, VALID_CPU_SHARE } from './measure.ts'
 
 /** What the bench came to with one cluster; its fields are those of the JSON. */
 export type Replicated = Awaited<ReturnType<typeof replicated>>

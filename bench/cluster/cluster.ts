@@ -2,15 +2,21 @@ import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { NodeProcess } from '../../src/demo/node-process.ts'
+import type { Digest } from '../../src/digest.ts'
 import { blobPath, layoutOf } from '../../src/store/layout.ts'
 import type { LocalNode } from './node.ts'
 import { ShapedNetwork } from './shaped-network.ts'
+import { lineRate } from './task.ts'
 
 /** Starting takes a second or two for each node on one core. */
 const READY_TIMEOUT_MS = 120_000
 
 /** The file system is the bench's own, and reading again what is held would disturb. */
 const FLAGS = ['--max-disk', '95%', '--scrub-rate', '0']
+
+/** Long enough for TCP to reach its rate, and for the buckets of the shaping not to count. */
+const LINE_SECONDS = 4
+const LOOPBACK_LINE_BYTES = 1024 ** 3
 
 export interface ClusterOptions {
   readonly nodes: number
@@ -24,12 +30,15 @@ export interface ClusterOptions {
 
 /** Real nodes, one process each, with their own network if they are asked to have links. */
 export class Cluster {
+  readonly #link: number | 'none'
   readonly #network: ShapedNetwork | undefined
   readonly #secretFile: string
   readonly #dir: string
   readonly #processes: NodeProcess[] = []
+  readonly #nodes: LocalNode[] = []
 
   private constructor(options: ClusterOptions, network: ShapedNetwork | undefined) {
+    this.#link = options.link
     this.#dir = options.dir
     this.#secretFile = join(options.dir, 'cluster.secret')
     this.#network = network
@@ -58,41 +67,52 @@ export class Cluster {
 
   /** The first one started comes first. */
   get nodes(): readonly LocalNode[] {
-    return this.#processes.map((node, index) => ({
-      registry: node.addresses.registry,
-      pid: node.pid,
-      ask: path => node.ask(path),
-      fileOf: digest => blobPath(layoutOf(node.dataDir), digest),
-      within: this.#network?.within(index) ?? []
-    }))
+    return this.#nodes
   }
 
-  /** The address of a node, counted from 0, for others. */
-  host(index: number): string {
-    return this.#network?.host(index) ?? '127.0.0.1'
+  /** Bytes per second of plain TCP between two nodes, each way, with both directions busy. */
+  async lineRate(): Promise<number> {
+    const link = this.#link
+    const bytes = link === 'none' ? LOOPBACK_LINE_BYTES : Math.ceil((link / 8) * LINE_SECONDS)
+    const [from, to] = this.nodes
+    if (from === undefined || to === undefined) throw new RangeError('a line has two ends')
+    return lineRate(from, to, this.#host(0), bytes)
   }
 
-  /** Starts one more, which joins the first, and does not wait until it is ready. */
-  async add(): Promise<void> {
+  /** Starts one more, which joins the first; it has opened its ports, and is not ready yet. */
+  async add(): Promise<LocalNode> {
     const index = this.#processes.length
     const name = `node-${index + 1}`
     const [first] = this.#processes
-    this.#processes.push(
-      await NodeProcess.start({
-        name,
-        dataDir: join(this.#dir, name),
-        secretFile: this.#secretFile,
-        flags: FLAGS,
-        host: this.host(index),
-        ...(first && { join: first.addresses.mesh }),
-        ...(this.#network && { within: this.#network.within(index) })
-      })
-    )
+    const within = this.#network?.within(index) ?? []
+    const node = await NodeProcess.start({
+      name,
+      dataDir: join(this.#dir, name),
+      secretFile: this.#secretFile,
+      flags: FLAGS,
+      host: this.#host(index),
+      within,
+      ...(first && { join: first.addresses.mesh })
+    })
+    this.#processes.push(node)
+    const benchNode = {
+      registry: node.addresses.registry,
+      pid: node.pid,
+      ask: (path: string) => node.ask(path),
+      fileOf: (digest: Digest) => blobPath(layoutOf(node.dataDir), digest),
+      within
+    }
+    this.#nodes.push(benchNode)
+    return benchNode
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#processes.map(node => node.kill()))
     await this.#network?.close()
+  }
+
+  #host(index: number): string {
+    return this.#network?.host(index) ?? '127.0.0.1'
   }
 
   async #settled(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { NodeStatus } from '../../src/demo/node-process.ts'
 import type { Digest } from '../../src/digest.ts'
 
 /** A node under measurement, of a cluster that a bench started or of one that runs already. */
@@ -43,8 +44,15 @@ export async function readMetrics(node: BenchNode): Promise<Reading> {
 }
 
 export async function bytesHeld(node: BenchNode): Promise<number> {
-  const status = JSON.parse(await node.ask('/status?images=0')) as { blobs: { bytesHeld: number } }
-  return status.blobs.bytesHeld
+  return (await statusOf(node)).blobs.bytesHeld
+}
+
+export async function isReady(node: BenchNode): Promise<boolean> {
+  return (await statusOf(node)).ready
+}
+
+async function statusOf(node: BenchNode): Promise<NodeStatus> {
+  return JSON.parse(await node.ask('/status?images=0')) as NodeStatus
 }
 
 /** The nodes of a cluster that runs already, by their admin URLs; the first has the registry. */
