@@ -1,12 +1,12 @@
-import { constants } from 'node:fs'
-import { access, mkdir, open, rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
 import { openControl } from './admin/control.ts'
 import { AdminServer } from './admin/server.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { type Config, formatHostPort } from './config.ts'
-import { StarlingError, systemCode } from './errors.ts'
+import { type Listening, makeDataDir, writeListening } from './data-dir.ts'
+import { StarlingError } from './errors.ts'
 import type { Log } from './log.ts'
 import { Mesh } from './mesh/mesh.ts'
 import { Secrets } from './mesh/secret.ts'
@@ -32,29 +32,24 @@ import { TransferServer } from './swarm/server.ts'
 /** Pulls under way may end, but a stuck client must not hold up the stop for ever. */
 const REGISTRY_DRAIN_MS = 10_000
 
-/** Where a running node is reached, as `DATA/listening.json` has it. */
-export interface Listening {
-  readonly registry: string
-  readonly admin: string
-  readonly mesh: string
-  readonly transfer: string
-}
-
 /** A node: opens its parts in order, and closes them in the reverse. */
 export class Daemon {
   readonly listening: Listening
   /** Rejects when the node cannot go on; never resolves. */
   readonly failed: Promise<never>
+  readonly #handOver: () => Promise<void>
   readonly #closers: (() => Promise<void> | void)[]
   #closed: Promise<void> | undefined
 
   private constructor(
     listening: Listening,
     failed: Promise<never>,
+    handOver: () => Promise<void>,
     closers: (() => Promise<void> | void)[]
   ) {
     this.listening = listening
     this.failed = failed
+    this.#handOver = handOver
     this.#closers = closers
   }
 
@@ -65,13 +60,21 @@ export class Daemon {
   static async start(config: Config, log: Log): Promise<Daemon> {
     const closers: (() => Promise<void> | void)[] = []
     try {
-      return await openAll(config, log, closers, (listening, failed) => {
-        return new Daemon(listening, failed, closers)
+      return await openAll(config, log, closers, (listening, failed, handOver) => {
+        return new Daemon(listening, failed, handOver, closers)
       })
     } catch (error) {
       for (const failure of await closeAll(closers)) log.warn({ err: failure }, 'part not closed')
       throw error
     }
+  }
+
+  /**
+   * Takes no more pushes, and settles once others hold what only this node holds, or `--drain` is
+   * over. What is asked of it meanwhile is answered.
+   */
+  handOver(): Promise<void> {
+    return this.#handOver()
   }
 
   /** Stops in order: no more clients, no more peers, then the files. May be called again. */
@@ -87,7 +90,7 @@ async function openAll(
   config: Config,
   log: Log,
   closers: (() => Promise<void> | void)[],
-  made: (listening: Listening, failed: Promise<never>) => Daemon
+  made: (listening: Listening, failed: Promise<never>, handOver: () => Promise<void>) => Daemon
 ): Promise<Daemon> {
   /** Registers how to close what was opened, so that a failure later on closes it too. */
   function closing<T extends { close(): Promise<void> | void }>(part: T): T {
@@ -247,7 +250,8 @@ async function openAll(
   closers.push(() => rm(join(dataDir, 'listening.json'), { force: true }))
   closers.push(() => replication.stopping())
   log.info({ id: mesh.id, ...listening }, 'node started')
-  return made(listening, failed.promise)
+  const handOver = () => replication.handOver(AbortSignal.timeout(config.drainMs))
+  return made(listening, failed.promise, handOver)
 }
 
 /** What is here may be nowhere else, and would be neither served nor counted as a copy. */
@@ -269,27 +273,6 @@ function dialable(meshAddress: string, port: number): string {
 function reachable({ host, port }: { host: string; port: number }): string {
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return formatHostPort({ host: near, port })
-}
-
-async function makeDataDir(dataDir: string): Promise<void> {
-  try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 })
-    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
-  } catch (cause) {
-    const message = `--data: ${dataDir} cannot be used as a directory: ${systemCode(cause) ?? cause}`
-    throw new StarlingError('CONFIG_INVALID', message, { cause })
-  }
-}
-
-async function writeListening(dataDir: string, listening: Listening): Promise<void> {
-  const path = join(dataDir, 'listening.json')
-  const file = await open(`${path}.new`, 'w')
-  try {
-    await file.writeFile(`${JSON.stringify(listening)}\n`)
-  } finally {
-    await file.close()
-  }
-  await rename(`${path}.new`, path)
 }
 
 async function closeAll(closers: (() => Promise<void> | void)[]): Promise<readonly unknown[]> {

@@ -50,6 +50,7 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   const daemon = await Daemon.start(config, log)
   const stopped = new Promise(resolve => stop.addEventListener('abort', resolve))
   if (!stop.aborted) await Promise.race([stopped, daemon.failed])
+  if (stop.aborted) await daemon.handOver()
   await daemon.close()
 }
 

@@ -44,6 +44,7 @@ test('a node that is told nothing has every default', async () => {
     tlsKey: undefined,
     tlsClientCa: undefined,
     maxDiskShare: 0.75,
+    drainMs: 60_000,
     leaseMs: 24 * 3_600_000,
     gcGraceMs: 3_600_000,
     scrubBytesPerSecond: 20 * 1024 * 1024,

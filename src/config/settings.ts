@@ -138,6 +138,13 @@ export const SETTINGS = {
     fallback: '60s',
     meaning: 'a node that finds nobody of those it is to join is ready alone after this long'
   }),
+  drainMs: one({
+    flag: 'drain',
+    placeholder: 'duration',
+    format: duration,
+    fallback: '60s',
+    meaning: 'how long a node that is stopped waits for others to take what only it holds'
+  }),
   sparse: one({
     flag: 'sparse',
     placeholder: 'what',

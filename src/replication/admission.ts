@@ -38,8 +38,14 @@ export class Admission {
     this.#sparse = options.sparse ?? 'indexes'
   }
 
-  /** Throws `UNAVAILABLE` while this node cannot tell what a write would replace. */
+  /** Throws `UNAVAILABLE` once this node is about to leave: another may take the push. */
+  requireStaying(): void {
+    if (this.#options.cluster.isStopping) throw unavailable('this node is stopping')
+  }
+
+  /** Throws `UNAVAILABLE` while this node cannot tell what a write would replace, or is stopping. */
   requireReady(): void {
+    this.requireStaying()
     if (!this.#options.cluster.mustNotWrite()) return
     throw unavailable(
       'this node is still catching up with the cluster and changes no manifests yet'

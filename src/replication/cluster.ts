@@ -82,6 +82,10 @@ export class Cluster {
     this.#stopping = true
   }
 
+  get isStopping(): boolean {
+    return this.#stopping
+  }
+
   readiness(): { ready: boolean; reason: string } {
     if (this.#stopping) return { ready: false, reason: 'stopping' }
     return {

@@ -197,6 +197,7 @@ export class ReplicatedContent {
     repository: string,
     options: { readonly owner: string; readonly algorithm?: Algorithm }
   ) {
+    this.#admission.requireStaying()
     this.#admission.requireRoom()
     return this.#uploads.create(repository, options)
   }

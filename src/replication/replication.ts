@@ -25,6 +25,7 @@ import { Copies } from './copies.ts'
 import { Deputies } from './deputies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
+import { Handover } from './handover.ts'
 import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
@@ -96,6 +97,7 @@ export class Replication {
   readonly #leases: Leases
   readonly #collector: Collector
   readonly #verification: Verification
+  readonly #handover: Handover
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
@@ -160,6 +162,11 @@ export class Replication {
       ...{ copies: options.copies, hold: options.hold },
       ackWaitMs: options.ackWaitMs,
       ackShort: options.ackShort
+    })
+    this.#handover = new Handover({
+      ...{ mesh, records, blobs, inventory, locator, log },
+      synchroniser: this.#synchroniser,
+      owes: () => !acknowledgement.owed().next().done
     })
     const pins = new Pins()
     this.#leases = leases
@@ -236,9 +243,18 @@ export class Replication {
     }
   }
 
-  /** Says to probes and peers that this node is about to leave. */
+  /** Says to probes and peers that this node is about to leave, and takes no more pushes. */
   stopping(): void {
     this.#cluster.stopping()
+  }
+
+  /** Waits until others hold what only this node holds, no longer than the signal allows. */
+  async handOver(signal: AbortSignal): Promise<void> {
+    this.stopping()
+    const left = await this.#handover.run(signal)
+    const { log } = this.#options
+    if (left.blobs === 0) log.info(left, 'handed over')
+    else log.warn(left, 'stopping with what no other reachable node holds')
   }
 
   async close(): Promise<void> {

@@ -132,6 +132,11 @@ export class Daemon {
     return this.#child.end('SIGTERM')
   }
 
+  /** Resolves with how the process ended. */
+  get exited(): Promise<string> {
+    return this.#child.exited
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.signal(signal)
   }

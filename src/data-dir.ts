@@ -1,0 +1,58 @@
+import { constants } from 'node:fs'
+import { access, mkdir, open, rename, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { StarlingError, systemCode } from './errors.ts'
+
+/** Where a running node is reached, as `DATA/listening.json` has it. */
+export interface Listening {
+  readonly registry: string
+  readonly admin: string
+  readonly mesh: string
+  readonly transfer: string
+}
+
+/**
+ * Makes the data directory, for this user alone, and those above it that are not there yet. Throws
+ * `CONFIG_INVALID` when it cannot be used.
+ */
+export async function makeDataDir(dataDir: string): Promise<void> {
+  try {
+    await makeDirectories(dataDir)
+    await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    const message = `--data: ${dataDir} cannot be used as a directory: ${systemCode(cause) ?? cause}`
+    throw new StarlingError('CONFIG_INVALID', message, { cause })
+  }
+}
+
+/** Tells where the node is reached, all at once: nobody reads half of it. */
+export async function writeListening(dataDir: string, listening: Listening): Promise<void> {
+  const path = join(dataDir, 'listening.json')
+  const file = await open(`${path}.new`, 'w')
+  try {
+    await file.writeFile(`${JSON.stringify(listening)}\n`)
+  } finally {
+    await file.close()
+  }
+  await rename(`${path}.new`, path)
+}
+
+/**
+ * Not `mkdir` with `recursive`: below a directory that takes none, such as `/proc`, Node 24 makes
+ * the parent, which is there, and tries again for ever.
+ */
+async function makeDirectories(path: string): Promise<void> {
+  if (await isDirectory(path)) return
+  if (dirname(path) !== path) await makeDirectories(dirname(path))
+  await mkdir(path, { mode: 0o700 }).catch(async (error: unknown) => {
+    // Another process may have been quicker.
+    if (!(await isDirectory(path))) throw error
+  })
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    found => found.isDirectory(),
+    () => false
+  )
+}
