@@ -108,6 +108,8 @@ async function openAll(
     return (bytes: number) => series.inc(bytes)
   }
 
+  const meshBytes = { received: count('mesh', 'received'), sent: count('mesh', 'sent') }
+
   const secrets = closing(
     await Secrets.open({
       dataDir,
@@ -157,6 +159,7 @@ async function openAll(
     clock,
     random,
     log,
+    onBytes: (direction, bytes) => meshBytes[direction](bytes),
     ...(config.advertise !== undefined && { advertise: config.advertise })
   })
   const records = closing(await Records.open({ dataDir, origin: mesh.id, clock, log }))

@@ -8,6 +8,9 @@ export interface CipherKeys {
   readonly receive: Buffer
 }
 
+/** Told of bytes on the wire as they pass. */
+export type CountBytes = (direction: 'received' | 'sent', bytes: number) => void
+
 type Chunk = Parameters<MessageStream['send']>[0]
 
 /**
@@ -18,8 +21,9 @@ export class CipherStream extends AbstractMessageStream {
   readonly #inner: MessageStream
   readonly #seal: Cipheriv
   readonly #unseal: Decipheriv
+  readonly #onBytes: CountBytes
 
-  constructor(inner: MessageStream, keys: CipherKeys) {
+  constructor(inner: MessageStream, keys: CipherKeys, onBytes: CountBytes = () => {}) {
     super({
       log: inner.log,
       inactivityTimeout: inner.inactivityTimeout,
@@ -27,13 +31,17 @@ export class CipherStream extends AbstractMessageStream {
       direction: inner.direction
     })
     this.#inner = inner
+    this.#onBytes = onBytes
     this.#seal = createCipheriv('aes-256-ctr', keys.send.subarray(0, 32), keys.send.subarray(32))
     this.#unseal = createDecipheriv(
       'aes-256-ctr',
       keys.receive.subarray(0, 32),
       keys.receive.subarray(32)
     )
-    inner.addEventListener('message', ({ data }) => this.onData(this.#unseal.update(whole(data))))
+    inner.addEventListener('message', ({ data }) => {
+      onBytes('received', data.byteLength)
+      this.onData(this.#unseal.update(whole(data)))
+    })
     inner.addEventListener('drain', () => this.safeDispatchEvent('drain'))
     inner.addEventListener('remoteCloseWrite', () => this.onRemoteCloseWrite())
     inner.addEventListener('close', event => {
@@ -45,6 +53,7 @@ export class CipherStream extends AbstractMessageStream {
 
   /** All is taken; back-pressure is that of the stream below, whose `drain` is passed on. */
   override sendData(data: Chunk): SendResult {
+    this.#onBytes('sent', data.byteLength)
     return {
       sentBytes: data.byteLength,
       canSendMore: this.#inner.send(this.#seal.update(whole(data)))

@@ -30,6 +30,8 @@ export interface MeshOptions {
   readonly log: Log
   /** All addresses of a host name; `node:dns` unless given. */
   readonly resolve?: Resolve
+  /** Told of bytes on the wire, all but those of the handshake of the secret. */
+  readonly onBytes?: (direction: 'received' | 'sent', bytes: number) => void
   /** How long a new connection may take to prove the cluster secret. */
   readonly handshakeTimeoutMs?: number
 }
@@ -53,6 +55,8 @@ export interface MeshEvents {
   gone: [peer: string, reason: GoneReason]
   /** A heartbeat brought news of this peer. */
   beat: [peer: string, beat: Beat]
+  /** A peer has published this. */
+  gossip: [peer: string, payload: Uint8Array]
   /** Another process runs with our id, and we started later: this node must stop. */
   duplicate: [boot: string]
   /** Peers see this node under another host than it gave out; `address` is now this. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Connection, PeerInfo } from '@libp2p/interface'
 import { StarlingError } from '../errors.ts'
 import { formatAddress, fromMultiaddr } from './address.ts'
+import type { Channel, ChannelLimits, MessageHandler } from './channel.ts'
 import { Discovery } from './discovery.ts'
 import { Events } from './events.ts'
 import { Gossip, type GossipKind } from './gossip.ts'
@@ -42,7 +43,6 @@ export class Mesh {
   readonly #address: OwnAddress
   readonly #bootedAt: number
   readonly #requests: Requests
-  readonly #gossipListeners = new Set<(peer: string, payload: Uint8Array) => void>()
   readonly #onClose = (event: CustomEvent<Connection>) => this.#disconnected(event.detail)
   readonly #onHeardOf = (event: CustomEvent<PeerInfo>) => this.#heardOf(event.detail)
   #timer: NodeJS.Timeout | undefined
@@ -56,6 +56,7 @@ export class Mesh {
     const protector = new Protector({
       keys: () => options.secrets.keys(),
       onRefused: (connection, reason) => refusals.say(connection, reason),
+      ...(options.onBytes && { onBytes: options.onBytes }),
       ...(options.handshakeTimeoutMs === undefined ? {} : { timeoutMs: options.handshakeTimeoutMs })
     })
     const node = await createNode({
@@ -207,6 +208,11 @@ export class Mesh {
     this.#requests.handle(protocol, maxBytes, handler)
   }
 
+  /** Messages in order, to and from every connected peer. To be made before {@link start}. */
+  channel(protocol: string, limits: ChannelLimits, handler: MessageHandler): Channel {
+    return this.#requests.channel(protocol, limits, handler)
+  }
+
   /** Spreads up to 64 KiB to all nodes, most of the time. */
   publish(payload: Uint8Array): void {
     this.#gossip.publish('data', payload)
@@ -214,8 +220,7 @@ export class Mesh {
 
   /** Listens to what others publish; the peer is the one that published it. */
   onGossip(listener: (peer: string, payload: Uint8Array) => void): () => void {
-    this.#gossipListeners.add(listener)
-    return () => this.#gossipListeners.delete(listener)
+    return this.#events.on('gossip', listener)
   }
 
   on<Name extends keyof MeshEvents>(
@@ -258,6 +263,7 @@ export class Mesh {
     if (first) {
       this.#options.log.info({ peer, name: hello.name }, 'peer connected')
       this.#events.emit('connected', peer)
+      this.#requests.connected(peer)
     }
     void this.#heart.probe(link)
   }
@@ -266,23 +272,20 @@ export class Mesh {
     const now = this.#options.clock.monotonic()
     const link = this.#neighbours.remove(connection, now)
     if (link === undefined || this.#neighbours.isConnected(link.peer)) return
-    this.#options.log.info(
-      { peer: link.peer, name: this.#roster.nameOf(link.peer) },
-      'peer disconnected'
-    )
-    this.#events.emit('disconnected', link.peer)
+    const { peer } = link
+    this.#options.log.info({ peer, name: this.#roster.nameOf(peer) }, 'peer disconnected')
+    this.#events.emit('disconnected', peer)
     this.#discovery.hurry()
   }
 
   #hearGossip(origin: string, kind: GossipKind, payload: Uint8Array): void {
     if (kind === 'beat') this.#heart.hearGossip(origin, payload)
-    else for (const listener of this.#gossipListeners) listener(origin, payload)
+    else this.#events.emit('gossip', origin, payload)
   }
 
   #heardOf({ multiaddrs }: PeerInfo): void {
-    for (const address of multiaddrs.map(fromMultiaddr)) {
-      if (address !== undefined) this.#discovery.hear(formatAddress(address))
-    }
+    for (const address of multiaddrs.flatMap(each => fromMultiaddr(each) ?? []))
+      this.#discovery.hear(formatAddress(address))
   }
 
   #ownHello(): Omit<Hello, 'observedHost'> {
@@ -290,9 +293,7 @@ export class Mesh {
     return {
       ...hello(),
       protocol: PROTOCOL,
-      name,
-      boot: this.boot,
-      bootedAt: this.#bootedAt,
+      ...{ name, boot: this.boot, bootedAt: this.#bootedAt },
       mesh: [this.address],
       root: self().root
     }

@@ -2,7 +2,7 @@ import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { AbortOptions, ConnectionProtector, MessageStream } from '@libp2p/interface'
 import { type ByteStream, byteStream } from '@libp2p/utils'
 import { StarlingError } from '../errors.ts'
-import { type CipherKeys, CipherStream } from './cipher-stream.ts'
+import { type CipherKeys, CipherStream, type CountBytes } from './cipher-stream.ts'
 import { REFUSAL } from './refusals.ts'
 
 export interface ProtectorOptions {
@@ -11,6 +11,8 @@ export interface ProtectorOptions {
   /** Told of each connection that failed the handshake; `reason` says where. */
   readonly onRefused: (connection: MessageStream, reason: string) => void
   readonly timeoutMs?: number
+  /** Told of all bytes after the handshake. */
+  readonly onBytes?: CountBytes
 }
 
 /** Two round trips; a peer that needs longer is not one, or its network is of no use. */
@@ -57,7 +59,7 @@ export class Protector implements ConnectionProtector {
         connection.direction === 'outbound'
           ? await this.#dial(bytes, progress, signal)
           : await this.#accept(bytes, progress, signal)
-      return new CipherStream(bytes.unwrap(), keys)
+      return new CipherStream(bytes.unwrap(), keys, this.#options.onBytes)
     } catch (error) {
       // A probe that connects and leaves without a word is no news; everything else is.
       const flooded = error instanceof Error && error.name === 'StreamBufferError'

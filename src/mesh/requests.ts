@@ -1,5 +1,6 @@
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { Channel, type ChannelLimits, type MessageHandler } from './channel.ts'
 import type { RequestHandler } from './mesh-options.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { MeshNode } from './node.ts'
@@ -16,6 +17,7 @@ export interface RequestsOptions {
 export class Requests {
   readonly #options: RequestsOptions
   readonly #handling: Promise<void>[] = []
+  readonly #channels: Channel[] = []
 
   constructor(options: RequestsOptions) {
     this.#options = options
@@ -39,6 +41,20 @@ export class Requests {
     )
     this.#handling.push(serving)
     serving.catch(error => log.error({ protocol, err: error }, 'protocol not handled'))
+  }
+
+  /** A channel that is open once {@link ready}. */
+  channel(protocol: string, limits: ChannelLimits, handler: MessageHandler): Channel {
+    const options = { ...this.#options, ...limits, protocol: `/starling/1/channel/${protocol}` }
+    const channel = new Channel({ ...options, handler })
+    this.#handling.push(channel.open())
+    this.#channels.push(channel)
+    return channel
+  }
+
+  /** The first connection to this peer has exchanged hellos. */
+  connected(peer: string): void {
+    for (const channel of this.#channels) channel.connected(peer)
   }
 
   async request(
