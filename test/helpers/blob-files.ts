@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { finishDigest, parseDigest, startDigest } from '../../src/digest.ts'
 
+/** The unit that `stat` counts in, whatever the file system's is. */
+const BLOCK_BYTES = 512
+
 /** What a data directory holds under final names. */
 export interface BlobFiles {
   readonly count: number
@@ -30,14 +33,14 @@ export async function verifyBlobFiles(dataDir: string): Promise<BlobFiles> {
   return { count, bytes }
 }
 
-/** The size of everything under `DATA/partial`: what is on its way. */
+/** What everything under `DATA/partial` takes of the disk, holes left out: what is on its way. */
 export async function partialBytes(dataDir: string): Promise<number> {
   const paths = await filesUnder(join(dataDir, 'partial'))
   // A file may be renamed into place between being listed and being asked for its size.
   const sizes = await Promise.all(
     paths.map(path =>
       stat(path).then(
-        ({ size }) => size,
+        ({ size, blocks }) => Math.min(size, blocks * BLOCK_BYTES),
         () => 0
       )
     )

@@ -86,7 +86,7 @@ export class Cluster {
   }
 }
 
-function placeIn(namespaces: Namespaces, index: number): Partial<DaemonOptions> {
+export function placeIn(namespaces: Namespaces, index: number): Partial<DaemonOptions> {
   const any = `${namespaces.address(index)}:0`
   return {
     namespace: namespaces.name(index),

@@ -98,11 +98,16 @@ export class Daemon {
     condition: (status: StatusDocument) => boolean,
     timeoutMs = 60_000
   ): Promise<StatusDocument> {
+    let last: StatusDocument | undefined
     const ask = async (): Promise<StatusDocument | false> => {
-      const status = await this.status()
-      return condition(status) && status
+      last = await this.status()
+      return condition(last) && last
     }
-    return this.#until(ask, what, timeoutMs)
+    return this.#until(ask, what, timeoutMs).catch((error: unknown) => {
+      const { ready, reason, blobs, peers, transfers } = last ?? {}
+      const seen = JSON.stringify({ ready, reason, blobs, peers, transfers })
+      throw new Error(`${this.name}: in vain ${what}; at last it said ${seen}`, { cause: error })
+    })
   }
 
   /** The sum of a metric's samples with these labels; 0 when there is none yet. */

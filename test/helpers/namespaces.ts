@@ -1,6 +1,10 @@
 import { run } from './command.ts'
 
-const SUBNET = '10.213'
+const SUBNET = '10.214'
+/** As much as the kernel hands over at once; a smaller bucket would never let it through. */
+const BURST_BYTES = 128 * 1024
+/** How far a link may be behind before it drops. */
+const QUEUE_MS = 20
 
 /**
  * Network namespaces on one bridge of this machine, each with an address of its own that the test
@@ -46,6 +50,14 @@ export class Namespaces {
     await this.#eachOther(index, address => ['del', 'blackhole', `${address}/32`])
   }
 
+  /** Makes a node's link no faster than that, both ways; bits per second. */
+  async shape(index: number, bitsPerSecond: number): Promise<void> {
+    const tbf = ['tbf', 'rate', `${bitsPerSecond}bit`, 'burst', `${BURST_BYTES}b`]
+    const rule = ['root', ...tbf, 'latency', `${QUEUE_MS}ms`]
+    await run('tc', ['-n', this.name(index), 'qdisc', 'replace', 'dev', 'eth0', ...rule])
+    await run('tc', ['qdisc', 'replace', 'dev', this.#port(index), ...rule])
+  }
+
   async close(): Promise<void> {
     for (let index = 0; index < this.#count; index++) {
       await run('ip', ['netns', 'del', this.name(index)]).catch(() => undefined)
@@ -58,7 +70,7 @@ export class Namespaces {
     await run('ip', ['addr', 'add', `${SUBNET}.${this.#third}.1/24`, 'dev', this.#bridge])
     await run('ip', ['link', 'set', this.#bridge, 'up'])
     for (let index = 0; index < this.#count; index++) {
-      const [name, end] = [this.name(index), `${this.#bridge}v${index}`]
+      const [name, end] = [this.name(index), this.#port(index)]
       await run('ip', ['netns', 'add', name])
       await run('ip', ['link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name])
       await run('ip', ['link', 'set', end, 'master', this.#bridge, 'up'])
@@ -67,6 +79,11 @@ export class Namespaces {
       await inside('link', 'set', 'eth0', 'up')
       await inside('link', 'set', 'lo', 'up')
     }
+  }
+
+  /** The bridge's end of a node's link. */
+  #port(index: number): string {
+    return `${this.#bridge}v${index}`
   }
 
   async #eachOther(index: number, route: (address: string) => string[]): Promise<void> {

@@ -86,11 +86,15 @@ export class RegistryClient {
     return digest
   }
 
-  /** Makes a blob that is there already exist in the cluster: as the one layer of a tagged artifact. */
+  /**
+   * Makes a blob that is there already exist in the cluster: as the one layer of a tagged artifact.
+   * Told to be strict, it takes neither "not yet" nor a `Warning` for an answer.
+   */
   async tagBlob(
     repository: string,
     tag: string,
-    layer: { readonly digest: Digest; readonly sizeBytes: number }
+    layer: { readonly digest: Digest; readonly sizeBytes: number },
+    { strict = false } = {}
   ): Promise<Digest> {
     const config = await this.pushBlob(repository, contentOf(EMPTY_CONFIG))
     const manifest = Buffer.from(
@@ -111,10 +115,13 @@ export class RegistryClient {
     const headers = { 'content-type': OCI_MANIFEST, 'content-length': manifest.length }
     const path = `/v2/${repository}/manifests/${tag}`
     // 503 while the copies that were asked for are still being made: the retry waits on.
-    for (let status = 503, tries = 0; status !== 201 && tries < MAX_TRIES; tries++) {
-      const accepted = tries + 1 < MAX_TRIES ? [201, 503] : [201]
+    const maxTries = strict ? 1 : MAX_TRIES
+    for (let status = 503, tries = 0; status !== 201 && tries < maxTries; tries++) {
+      const accepted = tries + 1 < maxTries ? [201, 503] : [201]
       const answer = await this.#send('PUT', path, accepted, headers, Readable.from([manifest]))
       status = answer.status
+      const { warning } = answer.headers
+      if (strict && warning !== undefined) throw new Error(`answered with a warning: ${warning}`)
     }
     return digestOf(manifest)
   }

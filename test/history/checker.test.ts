@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../src/digest.ts'
 import { check } from './checker.ts'
-import type { Action, Found, Isolation, Operation, WriteOutcome } from './operation.ts'
+import type { Action, Found, Isolation, Operation, Wipe, WriteOutcome } from './operation.ts'
 
 const ONE = digestOf(Buffer.from('one'))
 const TWO = digestOf(Buffer.from('two'))
@@ -56,6 +56,20 @@ test('a write answered with a warning may be lost, one whose answer is unknown m
   assert.deepEqual(kinds(unknown), [])
 })
 
+test('what was not promised may be lost with the disk of its node, and the tag with it', () => {
+  const wipes = [{ node: 'n1', atMs: 3 }]
+  const absent: Found = { kind: 'absent' }
+  const half: Found = { kind: 'half', digest: TWO, detail: '' }
+  for (const outcome of ['unknown', 'warned'] as const) {
+    const writes = [pushes(0, 1, ONE), pushes(2, 4, TWO, outcome)]
+    assert.deepEqual(kinds([...writes, pulls(5, 6, absent)], [], wipes), [])
+    assert.deepEqual(kinds([...writes, pulls(5, 6, half)], [], wipes), [])
+    assert.deepEqual(kinds([...writes, pulls(5, 6, absent)]), ['lost'])
+  }
+  const promised = [pushes(0, 1, ONE), pulls(5, 6, absent)]
+  assert.deepEqual(kinds(promised, [], wipes), ['lost'])
+})
+
 test('an image that nobody pushed under the tag is invented', () => {
   assert.deepEqual(kinds([pulls(0, 1, image(ONE))]), ['invented'])
 })
@@ -78,8 +92,12 @@ test('a node that was cut off may answer from what it had, until it has heard pe
   assert.deepEqual(kinds([...writes, pulls(3_500, 3_600, image(ONE))], elsewhere), ['stale'])
 })
 
-function kinds(operations: readonly Operation[], isolations: readonly Isolation[] = []) {
-  return check({ operations, isolations }).map(({ kind }) => kind)
+function kinds(
+  operations: readonly Operation[],
+  isolations: readonly Isolation[] = [],
+  wipes: readonly Wipe[] = []
+) {
+  return check({ operations, isolations, wipes }).map(({ kind }) => kind)
 }
 
 function pushes(

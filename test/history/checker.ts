@@ -1,5 +1,5 @@
 import type { Digest } from '../../src/digest.ts'
-import type { History, Isolation, Operation } from './operation.ts'
+import type { History, Isolation, Operation, Wipe } from './operation.ts'
 
 /** A promise that was broken, and by which operation it shows. */
 export interface Violation {
@@ -20,6 +20,8 @@ interface Write {
   /** When it had its effect at the latest. */
   readonly endMs: number
   readonly isPromised: boolean
+  /** Whether its bytes may have gone with the disk of the one node that was told of them. */
+  readonly mayBeLost: boolean
 }
 
 /** A member that heard nobody is right within this of hearing peers again (P2). */
@@ -29,15 +31,16 @@ const CATCH_UP_MS = 5_000
  * Finds broken promises in a history (design, section 2). Each tag is a register: a reader may see
  * the value of a write unless another write, promised without a `Warning`, began after that one had
  * ended and was itself answered before the reader began. A write whose answer is not known may take
- * effect at any later time.
+ * effect at any later time; one that was not promised may be lost with the disk of its node, and
+ * the tag then names what nobody has.
  */
 export function check(history: History): Violation[] {
   const tags = Map.groupBy(history.operations, ({ tag }) => tag)
-  return [...tags.values()].flatMap(operations => checkTag(operations, history.isolations))
+  return [...tags.values()].flatMap(operations => checkTag(operations, history))
 }
 
-function checkTag(operations: readonly Operation[], isolations: readonly Isolation[]): Violation[] {
-  const writes = operations.flatMap(writeOf)
+function checkTag(operations: readonly Operation[], { isolations, wipes }: History): Violation[] {
+  const writes = operations.flatMap(operation => writeOf(operation, wipes))
   return operations.flatMap(operation => {
     const { action } = operation
     if (action.kind !== 'pull') return []
@@ -59,9 +62,13 @@ function checkTag(operations: readonly Operation[], isolations: readonly Isolati
   })
 }
 
-/** An image that is replaced or deleted while it is pulled may lose its blobs under the reader. */
+/**
+ * An image that is replaced or deleted while it is pulled may lose its blobs under the reader, and
+ * so may one that was never promised.
+ */
 function mayHaveGone(digest: Digest, read: Operation, writes: readonly Write[]): boolean {
   const origin = writes.find(({ value }) => value === digest)
+  if (origin?.mayBeLost) return true
   return writes.some(
     write => write !== origin && write.startMs < read.endMs && write.endMs > (origin?.startMs ?? 0)
   )
@@ -73,7 +80,11 @@ function checkRead(
   writes: readonly Write[],
   isolations: readonly Isolation[]
 ): Violation[] {
-  const seen = writes.filter(write => write.value === value && write.startMs < read.endMs)
+  const seen = writes.filter(
+    write =>
+      write.startMs < read.endMs &&
+      (write.value === value || (value === undefined && write.mayBeLost))
+  )
   const isInitial = value === undefined
   if (seen.length === 0 && !isInitial) {
     return [{ kind: 'invented', operation: read, detail: `${value} was never pushed here` }]
@@ -107,10 +118,13 @@ function isExcused(read: Operation, write: Operation, isolations: readonly Isola
   )
 }
 
-function writeOf(operation: Operation): Write[] {
+function writeOf(operation: Operation, wipes: readonly Wipe[]): Write[] {
   const { action, startMs } = operation
   if (action.kind === 'pull' || action.outcome === 'refused') return []
   const value = action.kind === 'push' ? action.digest : undefined
   const endMs = action.outcome === 'unknown' ? Number.POSITIVE_INFINITY : operation.endMs
-  return [{ operation, value, startMs, endMs, isPromised: action.outcome === 'done' }]
+  const isPromised = action.outcome === 'done'
+  const mayBeLost =
+    !isPromised && wipes.some(({ node, atMs }) => node === operation.node && atMs >= startMs)
+  return [{ operation, value, startMs, endMs, isPromised, mayBeLost }]
 }

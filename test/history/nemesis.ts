@@ -3,7 +3,7 @@ import type { Random } from '../../src/clock.ts'
 import type { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
 import type { Namespaces } from '../helpers/namespaces.ts'
-import type { Isolation } from './operation.ts'
+import type { History, Isolation, Wipe } from './operation.ts'
 
 /** `wipe`: killed, and back on an empty disk. `isolate` needs nodes in namespaces. */
 export type Fault = 'kill' | 'wipe' | 'pause' | 'isolate'
@@ -27,28 +27,38 @@ export interface NemesisOptions {
  * Brings one fault after the other over one node at a time until the signal comes, and mends the
  * last. The next one waits until all have caught up, since the promises are about K-1 losses.
  */
-export async function torment(options: NemesisOptions): Promise<Isolation[]> {
+export async function torment(options: NemesisOptions): Promise<Omit<History, 'operations'>> {
   const { nodes, faults, random, signal } = options
   const isolations: Isolation[] = []
+  const wipes: Wipe[] = []
   while (!signal.aborted) {
     const index = Math.floor(random() * nodes.length)
     const fault = faults[Math.floor(random() * faults.length)]
     const lastsMs = random() * MAX_FAULT_MS
     if (fault === undefined) break
-    const isolation = await strike(options, index, fault, lastsMs)
-    if (isolation !== undefined) isolations.push(isolation)
+    const trouble = await strike(options, index, fault, lastsMs)
+    if (trouble !== undefined && 'atMs' in trouble) wipes.push(trouble)
+    else if (trouble !== undefined) isolations.push(trouble)
     await Promise.all(nodes.map(node => settled(node, nodes.length - 1)))
     await delay(CALM_MS, undefined, { signal }).catch(() => undefined)
   }
-  return isolations
+  return { isolations, wipes }
 }
 
-/** Waits until a node hears all others, is ready and lacks nothing that it knows of. */
+/**
+ * Waits until a node hears all others, is ready and lacks nothing, or only what they lack too: a
+ * push that was not promised may leave behind the name of what was lost with a disk.
+ */
 export async function settled(node: Daemon, others: number): Promise<void> {
   await node.statusWhere(
-    `to hear ${others} others, be ready and lack nothing`,
-    ({ peers, ready, blobs }) =>
-      ready && blobs.missing === 0 && peers.filter(({ connected }) => connected).length === others
+    `to hear ${others} others, be ready and lack nothing that they have`,
+    ({ peers, ready, blobs, transfers }) => {
+      const heard = peers.filter(({ connected }) => connected)
+      const isLevel =
+        blobs.missing === 0 ||
+        (transfers.length === 0 && heard.every(({ missing }) => missing === blobs.missing))
+      return ready && heard.length === others && isLevel
+    }
   )
 }
 
@@ -57,7 +67,7 @@ async function strike(
   index: number,
   fault: Fault,
   lastsMs: number
-): Promise<Isolation | undefined> {
+): Promise<Isolation | Wipe | undefined> {
   const node = nodes[index]
   if (node === undefined) return undefined
   const last = () => delay(lastsMs, undefined, { signal }).catch(() => undefined)
@@ -79,6 +89,6 @@ async function strike(
       await node.kill()
       await last()
       nodes[index] = await cluster.restart(node, fault === 'wipe' ? 'empty' : 'kept')
-      return undefined
+      return fault === 'wipe' ? { node: node.name, atMs: startMs } : undefined
   }
 }

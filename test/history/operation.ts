@@ -52,8 +52,15 @@ export interface Isolation {
   readonly endMs: number
 }
 
+/** A moment from which on nothing is left of what a node had held. */
+export interface Wipe {
+  readonly node: string
+  readonly atMs: number
+}
+
 /** All that was done, and what stood in the way. */
 export interface History {
   readonly operations: readonly Operation[]
   readonly isolations: readonly Isolation[]
+  readonly wipes: readonly Wipe[]
 }

@@ -59,7 +59,7 @@ export async function record(options: RecordOptions): Promise<History> {
       ...options,
       ...{ random: seededRandom(seed), nowMs, signal: over.signal }
     })
-    const [isolations] = await Promise.all([
+    const [troubles] = await Promise.all([
       tormenting,
       ...Array.from({ length: CLIENTS }, (_, client) => work(client))
     ])
@@ -67,7 +67,7 @@ export async function record(options: RecordOptions): Promise<History> {
     for (const node of nodes) {
       for (const tag of TAGS) await perform(CLIENTS, node, tag, pull)
     }
-    return { operations, isolations }
+    return { operations, ...troubles }
   } finally {
     clearTimeout(timer)
     over.abort()

@@ -21,6 +21,10 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['fresh-tags', 'test/prove/fresh-tags.ts'],
   ['partition', 'test/prove/partition.ts'],
   ['collection', 'test/prove/collection.ts'],
+  ['cut-through', 'test/prove/cut-through.ts'],
+  ['dying-seed', 'test/prove/dying-seed.ts'],
+  ['slow-node', 'test/prove/slow-node.ts'],
+  ['on-demand', 'test/prove/on-demand.ts'],
   ['killed-pushes', 'test/prove/killed-pushes.ts'],
   ['full-disk', 'test/prove/full-disk.ts'],
   ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']
