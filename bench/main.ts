@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander'
 import { isCode } from '../src/errors.ts'
+import { benchCalibrate } from './calibrate.ts'
 import { benchJoin } from './join.ts'
 import { removeOwn } from './leftovers.ts'
 import { benchManifests } from './manifests.ts'
@@ -21,7 +22,7 @@ import { benchPull } from './pull.ts'
 import { benchPush } from './push.ts'
 import { benchReplicate } from './replicate.ts'
 import { print } from './report.ts'
-import { POLICIES, simulateSpread } from './simulate.ts'
+import { benchSimulate, POLICIES } from './simulate.ts'
 import { benchSmall } from './small.ts'
 
 /** Exit code of wrong usage, and of what cannot be set up as asked: nothing falls back silently. */
@@ -51,6 +52,17 @@ program
   .addOption(dataOption())
   .addOption(jsonOption())
   .action(async options => print(await benchReplicate(options), options.json))
+
+program
+  .command('calibrate')
+  .description('Do real nodes and simulated ones take equally long? Exits 1 above 15 % difference')
+  .option('--nodes <counts>', 'nodes in all, the seed included', counts, [2, 4, 8])
+  .addOption(sizeOption('size of the blob', '64MiB'))
+  .addOption(linkOption('200mbit'))
+  .addOption(runsOption(3))
+  .addOption(dataOption())
+  .addOption(jsonOption())
+  .action(async options => print(await benchCalibrate(options), options.json))
 
 program
   .command('pull')
@@ -103,7 +115,7 @@ program
 program
   .command('simulate')
   .description('How soon would every node of a large cluster hold a blob? (simulated)')
-  .option('--nodes <count>', 'nodes in all, the seed included', count, 1000)
+  .option('--nodes <counts>', 'nodes in all, the seed included; several: 10,100', counts, [1000])
   .addOption(sizeOption('size of the blob', '1GiB'))
   .option('--link <rate>', 'of every node, each way, as 200mbit', rate, rate('1gbit'))
   .option('--slow <share>', 'share of nodes at a tenth of the rate', share, 0)
@@ -117,7 +129,7 @@ program
   .option('--rings <count>', 'overlay of so many rings, instead of the default', count)
   .option('--piece-size <size>', 'pieces of this size, instead of the default', size)
   .addOption(jsonOption())
-  .action(async options => print(simulateSpread(options), options.json))
+  .action(async options => print(benchSimulate(options), options.json))
 
 for (const [signal, code] of Object.entries(INTERRUPTED)) {
   process.once(signal, async () => {

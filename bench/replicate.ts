@@ -4,7 +4,7 @@ import { type BenchNode, nodesAt } from './cluster/node.ts'
 import { type Spread, spreadOnce } from './cluster/spread.ts'
 import { makeDataDir } from './data-dir.ts'
 import { type Replicated, replicated, rowsOf, titleOf } from './replicated.ts'
-import type { Findings } from './report.ts'
+import { type Findings, together } from './report.ts'
 
 export interface ReplicateOptions {
   /** One cluster after another, of so many nodes each, the seed included. */
@@ -32,13 +32,8 @@ export async function benchReplicate(options: ReplicateOptions): Promise<Finding
   } else {
     results.push(await replicateAgainst(options, options.against))
   }
-  const [first] = results
-  if (first === undefined) throw new StarlingError('CONFIG_INVALID', '--nodes: none are given')
-  return {
-    title: titleOf(first),
-    rows: results.flatMap(rowsOf),
-    json: results.length === 1 ? first : { bench: 'replicate', results }
-  }
+  const findings = results.map(json => ({ title: titleOf(json), rows: rowsOf(json), json }))
+  return together('replicate', findings)
 }
 
 /** Measures one cluster of the bench's own, and takes it down. */

@@ -73,10 +73,11 @@ interface Times {
   readonly p100: number
 }
 
-export function titleOf({ blobs, sizeBytes, link, medium, runs }: Replicated): string {
+export function titleOf(result: Replicated): string {
+  const { blobs, sizeBytes, receivers, link, medium, runs } = result
   const what = blobs === 1 ? formatSize(sizeBytes) : `${blobs} blobs of ${formatSize(sizeBytes)}`
   const where = typeof link === 'number' ? `, ${formatRate(link)}` : ''
-  return `replicate: ${what} from one node to the others (${medium}${where}, ${plural(runs, 'run')})`
+  return `replicate: ${what} from 1 node to ${receivers} (${medium}${where}, ${plural(runs, 'run')})`
 }
 
 export function rowsOf(result: Replicated): [string, string][] {
@@ -84,7 +85,6 @@ export function rowsOf(result: Replicated): [string, string][] {
   const isKnown = Number.isFinite(result.boundSeconds)
   const late = result.valid ? '' : ': above 80 %, they are what was measured'
   return [
-    ['receivers', String(result.receivers)],
     ['all hold it after', `${inWords(seconds.p100)} (half of them ${inWords(seconds.p50)})`],
     ['from the first byte pushed', inWords(fromFirstByte.p100)],
     [

@@ -1,7 +1,7 @@
 import { StarlingError } from '../src/errors.ts'
 import { agreedPieceBytes, boundOf } from './bound.ts'
-import { formatSize, median } from './measure.ts'
-import type { Findings } from './report.ts'
+import { formatSize, median, plural } from './measure.ts'
+import { type Findings, together } from './report.ts'
 import { kraken } from './simulation/kraken.ts'
 import type { Outcome } from './simulation/outcome.ts'
 import { type Policy, starling } from './simulation/policy.ts'
@@ -26,12 +26,23 @@ export interface SimulateOptions {
   readonly pieceSize?: number
 }
 
+/** What one simulated spread came to; its fields are those of the JSON. */
+export type Simulated = ReturnType<typeof simulated>
+
+/** One simulation after another, for clusters of several sizes; see {@link simulateSpread}. */
+export function benchSimulate(
+  options: Omit<SimulateOptions, 'nodes'> & { readonly nodes: readonly number[] }
+): Findings {
+  const findings = options.nodes.map(nodes => simulateSpread({ ...options, nodes }))
+  return together('simulate', findings)
+}
+
 /**
  * Spreads a blob over many nodes in a simulated network, with the overlay and the scheduler of the
  * daemon or with a rival in their place, and tells how near the end comes to the lower bound.
  * Throws `CONFIG_INVALID` for what cannot be simulated.
  */
-export function simulateSpread(options: SimulateOptions): Findings {
+export function simulateSpread(options: SimulateOptions): Findings & { readonly json: Simulated } {
   if (options.nodes < 2)
     throw new StarlingError('CONFIG_INVALID', '--nodes: two or more are needed')
   const odd = options.slow + options.dead + options.late + options.corrupt / options.nodes
@@ -48,7 +59,8 @@ export function simulateSpread(options: SimulateOptions): Findings {
     boundSeconds
   )
   const wallSeconds = (performance.now() - startMs) / 1000
-  return report(options, policy, outcome, { boundSeconds, wallSeconds })
+  const json = simulated(options, policy, outcome, { boundSeconds, wallSeconds })
+  return { title: titleOf(json), rows: rowsOf(json), json }
 }
 
 function policyOf({ policy, rings, pieceSize }: SimulateOptions): Policy {
@@ -67,12 +79,12 @@ function policyOf({ policy, rings, pieceSize }: SimulateOptions): Policy {
   }
 }
 
-function report(
+function simulated(
   options: SimulateOptions,
   policy: Policy,
   outcome: Outcome,
   { boundSeconds, wallSeconds }: { boundSeconds: number; wallSeconds: number }
-): Findings {
+) {
   const { nodes, size, link, slow, dead, late, corrupt, seed } = options
   const complete = outcome.incomplete === 0
   const seconds = percentiles(outcome.seconds.map(each => each.seconds))
@@ -83,9 +95,8 @@ function report(
     p50: boundSeconds / p50,
     p100: complete ? boundSeconds / p100 : 0
   })
-  const efficiency = efficiencyOf(fast)
   const ownBoundSeconds = boundOf(size, policy.pieceBytes(size), nodes - 1, link / 8)
-  const json = {
+  return {
     bench: 'simulate',
     simulated: true,
     policy: policy.name,
@@ -106,7 +117,7 @@ function report(
     fromFirstByte: null,
     fast,
     efficiency: efficiencyOf(seconds),
-    fastEfficiency: efficiency,
+    fastEfficiency: efficiencyOf(fast),
     incomplete: outcome.incomplete,
     seedEgressRatio: outcome.seedEgressRatio,
     duplicateRatio: complete ? outcome.duplicateRatio : null,
@@ -117,27 +128,38 @@ function report(
     events: outcome.events,
     wallSeconds
   }
-  return {
-    title: `simulate: ${formatSize(size)} from 1 node to ${nodes - 1}, ${policy.name} (simulated)`,
-    rows: [
-      [
-        'all fast nodes hold it after',
-        `${fast.p100.toFixed(2)} s (half of them ${fast.p50.toFixed(2)} s)`
-      ],
-      ['all nodes hold it after', complete ? `${seconds.p100.toFixed(2)} s` : 'never'],
-      ['not complete', `${outcome.incomplete} nodes`],
-      ['bound', `${boundSeconds.toFixed(2)} s, so efficiency ${efficiency.p100.toFixed(3)}`],
-      [
-        'bound for these pieces',
-        `${ownBoundSeconds.toFixed(2)} s, so efficiency ${(complete ? ownBoundSeconds / fast.p100 : 0).toFixed(3)}`
-      ],
-      ['last to median, fast nodes', (fast.p100 / fast.p50).toFixed(3)],
-      ['seed sent', `${outcome.seedEgressRatio.toFixed(2)} sizes`],
-      ['received twice', complete ? `${(100 * outcome.duplicateRatio).toFixed(2)} %` : 'not known'],
-      ['events', `${outcome.events} in ${wallSeconds.toFixed(1)} s`]
+}
+
+function titleOf({ sizeBytes, receivers, policy }: Simulated): string {
+  return `simulate: ${formatSize(sizeBytes)} from 1 node to ${receivers}, ${policy} (simulated)`
+}
+
+function rowsOf(result: Simulated): [string, string][] {
+  const { seconds, fast, boundSeconds, ownBoundSeconds, duplicateRatio, valid } = result
+  const ownEfficiency = valid ? ownBoundSeconds / fast.p100 : 0
+  return [
+    [
+      'all fast nodes hold it after',
+      `${fast.p100.toFixed(2)} s (half of them ${fast.p50.toFixed(2)} s)`
     ],
-    json
-  }
+    ['all nodes hold it after', valid ? `${seconds.p100.toFixed(2)} s` : 'never'],
+    ['not complete', plural(result.incomplete, 'node')],
+    [
+      'bound',
+      `${boundSeconds.toFixed(2)} s, so efficiency ${result.fastEfficiency.p100.toFixed(3)}`
+    ],
+    [
+      'bound for these pieces',
+      `${ownBoundSeconds.toFixed(2)} s, so efficiency ${ownEfficiency.toFixed(3)}`
+    ],
+    ['last to median, fast nodes', (fast.p100 / fast.p50).toFixed(3)],
+    ['seed sent', `${result.seedEgressRatio.toFixed(2)} sizes`],
+    [
+      'received twice',
+      duplicateRatio === null ? 'not known' : `${(100 * duplicateRatio).toFixed(2)} %`
+    ],
+    ['events', `${result.events} in ${result.wallSeconds.toFixed(1)} s`]
+  ]
 }
 
 interface Percentiles {
