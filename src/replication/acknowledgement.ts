@@ -67,12 +67,13 @@ export class Acknowledgement {
   }
 
   /**
-   * Settles when a delete is known to every live member, and to K of all.
+   * Settles when a write of records alone is known to every live member, and to K of all.
    *
    * @returns in words, what of that is still owed
    * @throws `UNAVAILABLE` when fewer than K are live and writes are to be rejected then
    */
-  async deleted(applied: readonly Applied[]): Promise<readonly string[]> {
+  async known(applied: readonly Applied[]): Promise<readonly string[]> {
+    if (applied.length === 0) return []
     const wanted = this.wantedCopies()
     const { confirmed, silent } = await this.#teller.tell(applied)
     const got = confirmed + 1

@@ -1,6 +1,7 @@
 import type { Algorithm, Digest } from '../digest.ts'
 import { type ParsedManifest, parseStoredManifest } from '../manifest.ts'
 import type { Applied, Records } from '../records/records.ts'
+import type { LinkValue } from '../records/values.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Turns } from '../store/turns.ts'
 import type { Uploads } from '../store/uploads.ts'
@@ -108,11 +109,14 @@ export class ReplicatedContent {
     this.#admission.requireRoom()
     const { digest, references } = manifest
     const named = references.map(reference => reference.digest)
-    const applied = await this.#keeper.pinned([digest, ...named], () =>
-      this.#link(repository, tags, manifest)
+    const link = await this.#keeper.pinned([digest, ...named], () =>
+      this.#link(repository, manifest)
     )
     const image = { repository, tags, digest }
-    return { warnings: await this.#acknowledgement.pushed(applied, image, signal) }
+    const owed = await this.#acknowledgement.pushed(link.applied, image, signal)
+    // A tag moves only to what can no longer be lost: a push that fails leaves it where it was.
+    const tagged = tags.length === 0 ? [] : await this.#tag(link.write, tags)
+    return { warnings: [...new Set([...owed, ...(await this.#acknowledgement.known(tagged))])] }
   }
 
   async deleteTag(repository: string, tag: string): Promise<Acknowledged | undefined> {
@@ -252,15 +256,11 @@ export class ReplicatedContent {
   }
 
   /** Stores a manifest, and writes into the records that it is here, and whose tags it has. */
-  async #link(
-    repository: string,
-    tags: readonly string[],
-    manifest: ParsedManifest
-  ): Promise<readonly Applied[]> {
+  async #link(repository: string, manifest: ParsedManifest) {
     const absent = await this.#admission.requireReferences(repository, manifest)
     await this.#blobs.put(manifest.bytes, manifest.digest)
     const { digest, mediaType } = manifest
-    const link = {
+    const write = {
       kind: 'link' as const,
       repository,
       digest,
@@ -268,10 +268,19 @@ export class ReplicatedContent {
       sizeBytes: manifest.bytes.length,
       ...(absent.length > 0 && { absent })
     }
-    const tagWrites = tags.map(tag => ({ kind: 'tag' as const, repository, tag, digest }))
-    const applied = await this.#turns.take(repository, () =>
-      this.#records.write([link, ...tagWrites])
-    )
+    const applied = await this.#turns.take(repository, () => this.#records.write([write]))
+    await this.#inventory.settled()
+    return { write, applied }
+  }
+
+  /** Whoever deleted the manifest while its copies were made came before this push, not after it. */
+  async #tag(link: LinkValue, tags: readonly string[]): Promise<readonly Applied[]> {
+    const { repository, digest } = link
+    const writes = tags.map(tag => ({ kind: 'tag' as const, repository, tag, digest }))
+    const applied = await this.#turns.take(repository, async () => {
+      const isLinked = (await this.#records.link(repository, digest)) !== undefined
+      return this.#records.write(isLinked ? writes : [link, ...writes])
+    })
     await this.#inventory.settled()
     return applied
   }

@@ -73,7 +73,7 @@ export class Deletion {
   async #told(applied: readonly Applied[]): Promise<Acknowledged | undefined> {
     if (applied.length === 0) return undefined
     await this.#inventory.settled()
-    return { warnings: await this.#acknowledgement.deleted(applied) }
+    return { warnings: await this.#acknowledgement.known(applied) }
   }
 }
 

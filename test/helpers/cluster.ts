@@ -68,10 +68,10 @@ export class Cluster {
     return this.#own(Daemon.start({ name, dataDir, secretFile: this.secretFile, ...options }))
   }
 
-  /** Starts a node again that has ended, on the data it left or on none. */
-  async restart(daemon: Daemon, data: 'kept' | 'empty'): Promise<Daemon> {
+  /** Starts a node again that has ended, on the data it left or on none, to join others if told so. */
+  async restart(daemon: Daemon, data: 'kept' | 'empty', join?: readonly string[]): Promise<Daemon> {
     if (data === 'empty') await rm(daemon.options.dataDir, { recursive: true, force: true })
-    return this.#own(daemon.restart())
+    return this.#own(daemon.restart(join))
   }
 
   async close(): Promise<void> {

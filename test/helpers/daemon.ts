@@ -148,11 +148,12 @@ export class Daemon {
 
   /**
    * Starts a process again that has ended, with the same command line; its mesh address is kept,
-   * as that of a node of a cluster is, so that those who joined through it find it again.
+   * as that of a node of a cluster is, so that those who joined through it find it again. It joins
+   * whom it joined before, unless told otherwise.
    */
-  restart(): Promise<Daemon> {
+  restart(join = this.options.join): Promise<Daemon> {
     const listen = { ...this.options.listen, mesh: this.addresses.mesh }
-    return Daemon.start({ ...this.options, listen })
+    return Daemon.start({ ...this.options, listen, ...(join && { join }) })
   }
 
   #until<T>(ask: () => Promise<T | false>, what: string, timeoutMs: number): Promise<T> {

@@ -88,7 +88,12 @@ async function strike(
     default:
       await node.kill()
       await last()
-      nodes[index] = await cluster.restart(node, fault === 'wipe' ? 'empty' : 'kept')
+      // With nobody to join, a node on an empty disk would be right to take itself for the first one.
+      nodes[index] = await cluster.restart(
+        node,
+        fault === 'wipe' ? 'empty' : 'kept',
+        nodes.filter(other => other !== node).map(({ addresses }) => addresses.mesh)
+      )
       return fault === 'wipe' ? { node: node.name, atMs: startMs } : undefined
   }
 }
