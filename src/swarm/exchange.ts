@@ -16,3 +16,13 @@ export function isHangUp(error: unknown): boolean {
   const code = systemCode(cause)
   return code === 'ECONNRESET' || code === 'EPIPE'
 }
+
+/** Gives the connection back if there is nothing to read, else closes it: a body costs more. */
+export async function discard(response: IncomingMessage): Promise<void> {
+  if (response.closed) return
+  const empty = response.headers['content-length'] === '0'
+  const closed = new Promise(resolve => response.once('close', resolve))
+  if (empty) response.resume()
+  else response.destroy()
+  await closed
+}

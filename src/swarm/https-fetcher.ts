@@ -7,7 +7,7 @@ import type { PinnedAgent, PinnedRequestOptions } from './agent.ts'
 import { Agents } from './agents.ts'
 import { type Answer, readAnswer } from './answer.ts'
 import type { Credentials } from './certificate.ts'
-import { isHangUp, responseOf } from './exchange.ts'
+import { discard, isHangUp, responseOf } from './exchange.ts'
 import type { Fetched, Fetcher, Holder } from './fetcher.ts'
 import { Slots } from './slots.ts'
 
@@ -152,16 +152,6 @@ async function answerTo(
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** Gives the connection back if there is nothing to read, else closes it: a body costs more. */
-async function discard(response: IncomingMessage): Promise<void> {
-  if (response.closed) return
-  const empty = response.headers['content-length'] === '0'
-  const closed = new Promise(resolve => response.once('close', resolve))
-  if (empty) response.resume()
-  else response.destroy()
-  await closed
 }
 
 function ignore(): void {}

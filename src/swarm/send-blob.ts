@@ -62,7 +62,8 @@ export async function sendBlob(options: {
   }
 }
 
-async function pour(
+/** Writes all of the stream to the response and ends it; throws when either side breaks off. */
+export async function pour(
   body: BlobStream,
   response: ServerResponse,
   onSent: ((bytes: number) => void) | undefined

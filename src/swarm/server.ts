@@ -6,6 +6,8 @@ import type { Log } from '../log.ts'
 import type { Credentials } from './certificate.ts'
 import { Gate } from './gate.ts'
 import { Intake, type RelayHandler } from './intake.ts'
+import { PieceCounter } from './piece-counter.ts'
+import type { PieceDesk } from './piece-desk.ts'
 import { type BlobSource, sendBlob } from './send-blob.ts'
 import { peerFingerprint, tlsOptions } from './tls.ts'
 
@@ -51,8 +53,8 @@ export interface ServerOptions {
 }
 
 /**
- * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on; and
- * takes what they pass on from their clients, under `/relay/`. Only a peer whose certificate is
+ * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on, and
+ * `GET /pieces/<key>/<piece>`; and takes what they pass on from their clients, under `/relay/`. Only a peer whose certificate is
  * pinned reaches HTTP at all (design, section 7): the parser is given a connection after its
  * certificate was compared, so that not one byte of it is read before.
  */
@@ -61,6 +63,7 @@ export class TransferServer {
   readonly #limits: ServerLimits
   readonly #gate: Gate
   readonly #intake = new Intake()
+  readonly #pieces: PieceCounter
   readonly #tls: TlsServer
   readonly #http: Server
   /** Every connection from its first moment on, its handshake included. */
@@ -89,6 +92,9 @@ export class TransferServer {
     this.#options = options
     this.#limits = { ...SERVER_LIMITS, ...options.limits }
     this.#gate = new Gate(this.#limits.maxResponses, this.#limits.maxResponsesPerPeer)
+    const { log, onSent } = options
+    const { stallTimeoutMs } = this.#limits
+    this.#pieces = new PieceCounter({ log, onSent, stallTimeoutMs })
     this.#tls = createTlsServer({
       ...tlsOptions(options.credentials),
       handshakeTimeout: this.#limits.handshakeTimeoutMs,
@@ -120,6 +126,11 @@ export class TransferServer {
   /** Hands on what peers pass on from their clients; without it they are told to try again. */
   relayTo(handler: RelayHandler): void {
     this.#intake.open(handler)
+  }
+
+  /** Gives pieces to peers as this desk says; without it they are told to try again. */
+  servePieces(desk: PieceDesk): void {
+    this.#pieces.open(desk)
   }
 
   /** Ends what a peer that is not heard any more was passing on. */
@@ -197,6 +208,10 @@ export class TransferServer {
     }
     if (Intake.isFor(request)) {
       this.#intake.take(request, response, peer)
+      return
+    }
+    if (PieceCounter.isFor(request)) {
+      this.#pieces.take(request, response, peer)
       return
     }
     const leave = this.#gate.enter(peer)

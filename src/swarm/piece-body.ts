@@ -1,0 +1,51 @@
+import { createHash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { StarlingError } from '../errors.ts'
+import { STALL_LIMITS, StallWatch } from './stall.ts'
+
+/**
+ * Fills the buffer with the body of an answer, which must be as long, and gives its SHA-256. Throws
+ * `PEER_FAILED` when the peer breaks off or stalls; nothing is written to the buffer after that.
+ */
+export function readPiece(
+  response: IncomingMessage,
+  buffer: Buffer,
+  onBytes: (bytes: number) => void
+): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const hash = createHash('sha256')
+    let at = 0
+    let isOver = false
+    const watch = new StallWatch(STALL_LIMITS, () => fail(broken('stalled')))
+    const fail = (error: Error) => {
+      if (isOver) return
+      isOver = true
+      watch.stop()
+      response.destroy()
+      reject(error)
+    }
+    watch.waiting()
+    response.on('data', (chunk: Buffer) => {
+      if (isOver) return
+      if (at + chunk.length > buffer.length) return fail(broken('sent too much'))
+      hash.update(chunk)
+      buffer.set(chunk, at)
+      at += chunk.length
+      watch.received(chunk.length)
+      watch.waiting()
+      onBytes(chunk.length)
+    })
+    response.once('end', () => {
+      if (at < buffer.length) return fail(broken('sent too little'))
+      isOver = true
+      watch.stop()
+      resolve(hash.digest())
+    })
+    response.once('error', error => fail(broken('broke off', error)))
+    response.once('close', () => fail(broken('broke off')))
+  })
+}
+
+function broken(how: string, cause?: Error): StarlingError {
+  return new StarlingError('PEER_FAILED', `the peer ${how} within a piece`, { cause })
+}
