@@ -4,7 +4,7 @@ import { type Algorithm, algorithmOf, type Digest, finishDigest, startDigest } f
 import { StarlingError } from '../errors.ts'
 import { type Disk, type DiskFile, diskError } from './disk.ts'
 import { type FollowRange, followSource, Growth } from './follow.ts'
-import { RangeStream, withinSize } from './range-stream.ts'
+import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
 import { type Ownership, Writer } from './writer.ts'
 
 export interface BlobStat {
@@ -44,6 +44,7 @@ export class Partial {
   readonly #hash: Hash
   readonly #writer: Writer
   readonly #growth = new Growth()
+  #onGrown: (writtenBytes: number) => void = () => {}
   #state: State = { kind: 'open' }
   /** The partial itself and each follower; the last of them closes the file. */
   #users = 1
@@ -124,6 +125,21 @@ export class Partial {
     return new RangeStream(source, within)
   }
 
+  /** Calls the listener, the only one, whenever more bytes can be read, and at once. */
+  onGrown(listener: (writtenBytes: number) => void): void {
+    this.#onGrown = listener
+    this.#grown()
+  }
+
+  /** A stream of bytes that are written; nobody has verified them. Throws `RANGE_INVALID`. */
+  read(range: ByteRange): RangeStream {
+    if (this.#state.kind === 'over') throw this.#state.error
+    const { start, end } = withinSize(range, this.#writer.writtenBytes)
+    this.#users += 1
+    const source = followSource(this.#file, this.#growth, end, () => this.#release())
+    return new RangeStream({ ...source, reach: async () => end }, { start, end })
+  }
+
   /** Gives up: the file is removed. A commit under way is let through. */
   async discard(): Promise<void> {
     if (this.#state.kind === 'committing') await this.#state.done
@@ -192,7 +208,9 @@ export class Partial {
   }
 
   #grown(): void {
-    this.#growth.tell({ kind: 'growing', writtenBytes: this.#writer.writtenBytes })
+    const { writtenBytes } = this.#writer
+    this.#growth.tell({ kind: 'growing', writtenBytes })
+    this.#onGrown(writtenBytes)
   }
 
   async #release(): Promise<void> {

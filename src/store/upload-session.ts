@@ -4,6 +4,8 @@ import { isCode, StarlingError } from '../errors.ts'
 import type { Blobs } from './blobs.ts'
 import type { BlobStat, Partial } from './partial.ts'
 import { UPLOAD_PREFIX } from './partials.ts'
+import type { ByteRange, RangeStream } from './range-stream.ts'
+import type { UploadTap } from './upload-tap.ts'
 import type { Ownership } from './writer.ts'
 
 /** A push session as its client sees it. */
@@ -46,6 +48,7 @@ export interface UploadSessionOptions {
   /** The most that is read again to be hashed another way; 4 GiB by default. */
   readonly maxRehashBytes: number | undefined
   readonly blobs: Blobs
+  readonly tap: UploadTap
   readonly clock: Clock
 }
 
@@ -60,6 +63,8 @@ export class UploadSession implements Upload {
   #algorithm: Algorithm
   /** Opened by the first use, so that sessions left from before cost no reading at start. */
   #partial: Partial | undefined
+  /** Where the body under way will end, if its client said so. */
+  #declaredBytes: number | undefined
   #state: State = 'idle'
   #touchedAtMs: number
 
@@ -92,6 +97,8 @@ export class UploadSession implements Upload {
       }
       if (this.#partial === undefined && this.offset === 0)
         this.#algorithm = algorithm ?? this.#algorithm
+      const { lengthBytes } = options
+      this.#declaredBytes = lengthBytes === undefined ? undefined : this.offset + lengthBytes
       await this.#take(await this.#open(), body, options)
       return this.offset
     })
@@ -113,6 +120,12 @@ export class UploadSession implements Upload {
     })
   }
 
+  /** Bytes that have come in; see `Uploads.read`. */
+  read(range: ByteRange): RangeStream {
+    if (this.#partial === undefined) throw this.#unknown()
+    return this.#partial.read(range)
+  }
+
   /** Ends the session, whatever it is doing, and removes its bytes. */
   async discard(): Promise<void> {
     this.#state = 'ended'
@@ -131,7 +144,7 @@ export class UploadSession implements Upload {
       throw new StarlingError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
     }
     this.#state = 'busy'
-    this.#touchedAtMs = this.#options.clock.monotonic()
+    this.#touch()
     try {
       return await task()
     } catch (error) {
@@ -143,10 +156,11 @@ export class UploadSession implements Upload {
   }
 
   async #open(): Promise<Partial> {
-    this.#partial ??= await this.#options.blobs.partial(
-      `${UPLOAD_PREFIX}${this.id}`,
-      this.#algorithm
-    )
+    if (this.#partial === undefined) {
+      const name = `${UPLOAD_PREFIX}${this.id}`
+      this.#partial = await this.#options.blobs.partial(name, this.#algorithm)
+      this.#partial.onGrown(writtenBytes => this.#grown(writtenBytes))
+    }
     // The session may have ended while the file was being read.
     if (this.#state === 'ended') {
       await this.#partial.discard()
@@ -163,18 +177,30 @@ export class UploadSession implements Upload {
     let left = lengthBytes ?? Number.POSITIVE_INFINITY
     try {
       for await (const chunk of body) {
-        this.#touchedAtMs = this.#options.clock.monotonic()
+        this.#touch()
         // Its length is gone with it when it is given away.
         const { length } = chunk
         await partial.append(length > left ? chunk.subarray(0, left) : chunk, chunks)
         left -= length
         if (left < 0) throw wrongLength('longer', lengthBytes)
+        const paced = this.#options.tap.pace(this)
+        if (paced !== undefined) await paced.then(() => this.#touch())
       }
     } finally {
       // What is answered for, or found by a later question, must survive a kill.
       await partial.flush()
     }
     if (left > 0 && lengthBytes !== undefined) throw wrongLength('shorter', lengthBytes)
+  }
+
+  #grown(writtenBytes: number): void {
+    const declaredBytes = this.#declaredBytes
+    const growth = { writtenBytes, ...(declaredBytes !== undefined && { declaredBytes }) }
+    this.#options.tap.tellGrown(this, growth)
+  }
+
+  #touch(): void {
+    this.#touchedAtMs = this.#options.clock.monotonic()
   }
 
   #unknown(): StarlingError {

@@ -10,8 +10,10 @@ import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { layoutOf, sizeOf } from './layout.ts'
 import type { BlobStat } from './partial.ts'
 import { SESSION_SUFFIX, UPLOAD_PREFIX } from './partials.ts'
+import type { ByteRange, RangeStream } from './range-stream.ts'
 import { readSession, writeSession } from './session.ts'
 import { type AppendOptions, type Upload, UploadSession } from './upload-session.ts'
+import { type UploadOutcome, UploadTap } from './upload-tap.ts'
 
 /** Longer than any retry of a client; what it left behind is of no use to anyone else. */
 const IDLE_TIMEOUT_MS = 60 * 60 * 1000
@@ -52,6 +54,8 @@ export interface CreateOptions {
  * "Pushing blobs"). They survive a restart of the process, with every byte that was answered for.
  */
 export class Uploads {
+  /** What comes in can be heard of and slowed down here. */
+  readonly tap: UploadTap
   readonly #options: UploadsOptions
   readonly #disk: Disk
   readonly #directory: string
@@ -67,6 +71,7 @@ export class Uploads {
     const { blobs, clock, maxRehashBytes, disk = nodeDisk } = options
     const directory = layoutOf(options.dataDir).partial
     const sessions = new Map<string, UploadSession>()
+    const tap = new UploadTap(options.log)
     try {
       const names = (await readdir(directory)).filter(name => name.startsWith(UPLOAD_PREFIX))
       for (const name of names.filter(name => name.endsWith(SESSION_SUFFIX))) {
@@ -77,7 +82,7 @@ export class Uploads {
         if (offset === undefined) continue
         sessions.set(
           session.id,
-          new UploadSession({ ...session, offset, maxRehashBytes, blobs, clock })
+          new UploadSession({ ...session, offset, maxRehashBytes, blobs, tap, clock })
         )
       }
       const kept = new Set([...sessions.keys()].flatMap(id => [dataName(id), sessionName(id)]))
@@ -87,10 +92,15 @@ export class Uploads {
     } catch (error) {
       throw diskError(error, 'looking for uploads')
     }
-    return new Uploads(options, sessions)
+    return new Uploads(options, sessions, tap)
   }
 
-  private constructor(options: UploadsOptions, sessions: Map<string, UploadSession>) {
+  private constructor(
+    options: UploadsOptions,
+    sessions: Map<string, UploadSession>,
+    tap: UploadTap
+  ) {
+    this.tap = tap
     this.#options = options
     this.#disk = options.disk ?? nodeDisk
     this.#directory = layoutOf(options.dataDir).partial
@@ -122,7 +132,7 @@ export class Uploads {
     }
     const session = new UploadSession({
       ...{ id, repository, owner, algorithm, offset: 0 },
-      ...{ maxRehashBytes, blobs, clock }
+      ...{ maxRehashBytes, blobs, tap: this.tap, clock }
     })
     this.#sessions.set(id, session)
     return session
@@ -169,7 +179,7 @@ export class Uploads {
     const session = this.#session(upload)
     try {
       const stat = await session.commit(digest)
-      await this.#end(session)
+      await this.#end(session, { kind: 'blob', digest, sizeBytes: stat.sizeBytes })
       return stat
     } catch (error) {
       if (!isCode(error, 'BLOB_UPLOAD_INVALID')) await this.#end(session)
@@ -180,6 +190,17 @@ export class Uploads {
   /** Ends the session and removes its bytes; a body being taken fails. */
   async cancel(upload: Upload): Promise<void> {
     await this.#end(this.#session(upload))
+  }
+
+  /**
+   * A stream of bytes that have come in, which nobody has verified. Throws `BLOB_UPLOAD_UNKNOWN` when
+   * no body of the upload was taken by this process, `RANGE_INVALID` beyond what is written, and
+   * `CLOSED` for the moment in which it becomes a blob.
+   */
+  read(id: string, range: ByteRange): RangeStream {
+    const session = this.#sessions.get(id)
+    if (session === undefined) throw unknownUpload(id)
+    return session.read(range)
   }
 
   /** Removes the sessions that have been idle too long; called by a timer of our own. */
@@ -231,8 +252,8 @@ export class Uploads {
     return session
   }
 
-  async #end(session: UploadSession): Promise<void> {
-    this.#sessions.delete(session.id)
+  async #end(session: UploadSession, outcome: UploadOutcome = { kind: 'gone' }): Promise<void> {
+    if (this.#sessions.delete(session.id)) this.tap.tellEnded(session, outcome)
     await session.discard()
     await this.#removeFiles(session.id)
   }
