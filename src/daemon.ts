@@ -192,7 +192,7 @@ async function openAll(
       leaseMs: config.leaseMs,
       gcGraceMs: config.gcGraceMs,
       ...{ blobs, uploads, records, mesh, fetcher, relay, disk, metrics },
-      ...{ dataDir, clock, random, log }
+      ...{ clock, random, log }
     })
   )
   const failed = Promise.withResolvers<never>()
@@ -229,6 +229,7 @@ async function openAll(
     content: replication.content,
     homes: replication.uploadHomes,
     deputy: config.hold === 'none' ? replication.deputies : undefined,
+    pushDeputy: replication.pushDeputy,
     mirrorBare: config.mirrorBare,
     mountOnHead: config.mountOnHead,
     access: new GuardedAccess(guard, log),

@@ -1,4 +1,4 @@
-import type { CopiesDocument, DegradedImage, StatusDocument } from './status.ts'
+import type { CopiesDocument, ImageStatus, StatusDocument } from './status.ts'
 
 /** A status for people: a headline, then a table for each kind of thing that there is any of. */
 export function renderStatus(status: StatusDocument): string {
@@ -20,13 +20,12 @@ export function renderStatus(status: StatusDocument): string {
     `${formatBytes(done)} of ${bytes === null ? '?' : formatBytes(bytes)}`,
     `from ${from.join(', ')}`
   ])
-  const rowOf = (image: DegradedImage) => imageRow(image, status.holders)
   return [
     ...lines,
     ...section('peers', peers),
-    ...section('images', status.images.map(rowOf)),
+    ...section('images', status.images.map(imageRow)),
     ...section('transfers', transfers),
-    ...section('with fewer copies than asked for', status.degraded.map(rowOf))
+    ...section('with fewer copies than asked for', status.degraded.map(imageRow))
   ].join('\n')
 }
 
@@ -44,15 +43,12 @@ export function renderCopies({ reference, digest, nodes }: CopiesDocument): stri
   return others.length === 0 ? line : `${line}; ${others.join(', ')}`
 }
 
-function imageRow(
-  { repository, tag, digest, bytes, copies }: DegradedImage,
-  holders: number
-): string[] {
+function imageRow({ repository, tag, digest, bytes, copies }: ImageStatus): string[] {
   return [
-    tag === null ? repository : `${repository}:${tag}`,
+    `${repository}:${tag}`,
     shorten(digest),
     bytes === null ? '?' : formatBytes(bytes),
-    copies === null ? 'copies unknown' : `copies ${copies} of ${holders}`
+    copies === null ? 'copies unknown' : count(copies, 'copy', 'copies')
   ]
 }
 

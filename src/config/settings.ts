@@ -232,7 +232,7 @@ export const SETTINGS = {
     format: share,
     fallback: '75%',
     meaning:
-      'of the file system, whoever uses it: above it pushes and background copies stop, reads go on'
+      'of the file system, whoever uses it: above it nothing more is kept here; reads go on, and pushes as far as other nodes have room'
   }),
   leaseMs: one({
     flag: 'lease',

@@ -23,6 +23,8 @@ export interface Beat {
   readonly confirmed: number
   readonly ready: boolean
   readonly disk: 'ok' | 'full' | 'failed'
+  /** What it could still keep; a version that does not say leaves it out. */
+  readonly freeBytes?: number
   readonly hold: Hold
   /** Fingerprint of the records up to which `missing` was computed. */
   readonly caughtUp: string
@@ -64,6 +66,7 @@ export function decodeBeat(bytes: Uint8Array): Beat {
     confirmed: fields.countOr('confirmed', 0),
     ready: fields.flag('ready'),
     disk: fields.word('disk', ['ok', 'full', 'failed']),
+    ...(fields.has('freeBytes') && { freeBytes: fields.count('freeBytes') }),
     hold: fields.word('hold', ['all', 'none']),
     caughtUp: fields.text('caughtUp', MAX_ROOT_LENGTH),
     missing: unpackDigests(fields.byteStrings('missing', MAX_MISSING)),

@@ -15,6 +15,11 @@ export class Fields {
     this.#map = value
   }
 
+  /** Whether there is such a field, which not every version sends. */
+  has(name: string): boolean {
+    return this.#map.has(name)
+  }
+
   text(name: string, maxLength: number): string {
     const value = this.#map.get(name)
     if (typeof value !== 'string' || value.length > maxLength) throw wrong(name)

@@ -11,7 +11,10 @@ import { PRINCIPAL_HEADER, type RelayedAccess, writePrincipal } from './relayed-
 import { bodyOf, clientSignal, hasBody, type RouteContext, takeOver } from './routes.ts'
 import type { Forwarded } from './upload-homes.ts'
 
-/** Stands in for a node that stores nothing (`--hold none`): other nodes answer its clients. */
+/**
+ * Stands in for a node that stores nothing (`--hold none`), or has no room for what is pushed: other
+ * nodes answer its clients.
+ */
 export interface Deputy {
   /**
    * Has some node that stores blobs answer a request. The body is to be read or destroyed. Throws
@@ -42,15 +45,7 @@ export function passOn(
     if (name === undefined || url === ROUTES.upload) return
     // Two nodes that store nothing would send it to and fro.
     if (access.isRelayed(request)) throw new StarlingError('UNAVAILABLE', 'nothing is stored here')
-    const forwarded: Forwarded = {
-      method: request.method,
-      path: originForm(request.originalUrl),
-      headers: {
-        ...pick(request.headers, REQUEST_HEADERS),
-        [PRINCIPAL_HEADER]: writePrincipal(access.principal(request))
-      },
-      body: hasBody(request) ? () => bodyOf(request, reply, context) : undefined
-    }
+    const forwarded = forwardedOf(request, reply, context, originForm(request.originalUrl))
     const answer = await deputy.answer(forwarded, clientSignal(reply)).catch(error => {
       // Whether a blob is here is a question with two answers: who is told no uploads it.
       const isQuestion = request.method === 'HEAD' && url === ROUTES.blob
@@ -58,11 +53,27 @@ export function passOn(
       throw error
     })
     if (answer === undefined) return reply.code(404).send()
-    reply.code(answer.status).headers(pick(answer.headers, ANSWER_HEADERS))
     return request.method === 'GET' || request.method === 'HEAD'
       ? stream(request, reply, answer, context)
       : short(request, reply, answer)
   })
+}
+
+/** A request as it goes on to another node, which is told who its client is. */
+export function forwardedOf(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  context: RouteContext,
+  path: string
+): Forwarded {
+  return {
+    ...{ method: request.method, path },
+    headers: {
+      ...pick(request.headers, REQUEST_HEADERS),
+      [PRINCIPAL_HEADER]: writePrincipal(context.access.principal(request))
+    },
+    body: hasBody(request) ? () => bodyOf(request, reply, context) : undefined
+  }
 }
 
 /** All that the routes read, but for a range: only a whole blob can be verified on its way. */
@@ -84,11 +95,13 @@ const ANSWER_HEADERS = [
 /** An error has a few hundred bytes; one for each of a hundred digests has 20 kB. */
 const MAX_SHORT_BYTES = 64 * 1024
 
-async function short(
+/** Gives a short answer of another node to the client. */
+export async function short(
   request: FastifyRequest,
   reply: FastifyReply,
-  { body }: DeputyAnswer
+  { status, headers, body }: DeputyAnswer
 ): Promise<FastifyReply> {
+  reply.code(status).headers(pick(headers, ANSWER_HEADERS))
   return sendSmall(request, reply, await collect(body, 0, MAX_SHORT_BYTES))
 }
 
@@ -98,6 +111,7 @@ async function stream(
   { status, headers, body }: DeputyAnswer,
   { onBytes, log }: RouteContext
 ): Promise<FastifyReply> {
+  reply.code(status).headers(pick(headers, ANSWER_HEADERS))
   const length = headers['content-length']
   if (length !== undefined) reply.header('content-length', length)
   const digest = tryDigest(String(headers['docker-content-digest']))

@@ -10,6 +10,7 @@ import { etagOf, isUnmodified } from './etag.ts'
 import { findIn } from './mirror.ts'
 import { isDigest, parseReference, parseRepository, parseTag, type Tag } from './names.ts'
 import { ROUTES } from './path.ts'
+import { answerElsewhere } from './push-deputy.ts'
 import { bodyOf, clientSignal, type LastParams, queryTexts, type RouteContext } from './routes.ts'
 import { withWarnings } from './warning.ts'
 
@@ -55,6 +56,8 @@ export async function manifestRoutes(app: FastifyInstance, context: RouteContext
     const tags = tagsFor(request, reference)
     const signal = clientSignal(reply)
     const declaredBytes = declaredLength(request.raw)
+    const elsewhere = await answerElsewhere(request, reply, context)
+    if (elsewhere !== undefined) return elsewhere
     const { manifest, warnings } = await budget.spend(held(declaredBytes), async () => {
       const body = bodyOf(request, reply, context)
       const bytes = await collect(body, declaredBytes, MAX_MANIFEST_BYTES)

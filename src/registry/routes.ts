@@ -4,6 +4,7 @@ import type { Log } from '../log.ts'
 import type { Access } from './access.ts'
 import { declaredLength, receive } from './body.ts'
 import type { Content } from './content.ts'
+import type { PushDeputy } from './push-deputy.ts'
 import type { UploadHomes } from './upload-homes.ts'
 
 /** What every route plugin is given. */
@@ -12,6 +13,10 @@ export interface RouteContext {
   readonly access: Access
   /** Where uploads are that are not here; `undefined` where there are no other nodes. */
   readonly homes: UploadHomes | undefined
+  /** Who takes pushes that this node has no room for. */
+  readonly pushDeputy: PushDeputy | undefined
+  /** Whether another node has passed a request on, which goes no further then. */
+  readonly isRelayed: (request: FastifyRequest) => boolean
   /** Whether a pull with a namespace may be of the bare name too. */
   readonly mirrorBare: boolean
   /** Whether a pusher's question about a blob that only other repositories have mounts it. */

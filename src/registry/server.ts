@@ -15,6 +15,7 @@ import { discoverRoutes } from './discover.ts'
 import { manifestRoutes } from './manifests.ts'
 import { namespaceOf, rewriteUrl } from './path.ts'
 import { pingRoutes } from './ping.ts'
+import type { PushDeputy } from './push-deputy.ts'
 import { referrerRoutes } from './referrers.ts'
 import { RelayedAccess } from './relayed-access.ts'
 import type { RouteContext } from './routes.ts'
@@ -47,6 +48,8 @@ export interface RegistryOptions {
   readonly homes?: UploadHomes
   /** Who answers what is asked about repositories, where this node stores nothing. */
   readonly deputy?: Deputy | undefined
+  /** Who takes uploads that this node has no room for; without it they are refused. */
+  readonly pushDeputy?: PushDeputy | undefined
   /** Routes beside those of the specification, such as the one that gives out tokens. */
   readonly otherRoutes?: (app: FastifyInstance, context: RouteContext) => Promise<void>
   /** Whether a pull of R with `?ns=H` that is not in `H/R` is looked for in R; no if not given. */
@@ -167,6 +170,8 @@ function createApp(
     content: options.content,
     access,
     homes: options.homes,
+    pushDeputy: options.pushDeputy,
+    isRelayed: request => access.isRelayed(request),
     mirrorBare: options.mirrorBare ?? false,
     mountOnHead: options.mountOnHead ?? false,
     log: options.log,

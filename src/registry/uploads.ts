@@ -5,6 +5,7 @@ import { declaredLength } from './body.ts'
 import type { UploadSession } from './content.ts'
 import { parseRepository, type Repository, tryRepository } from './names.ts'
 import { ROUTES } from './path.ts'
+import { answerElsewhere, pushElsewhere } from './push-deputy.ts'
 import { parseChunkRange } from './range.ts'
 import { relayUploads } from './relay.ts'
 import {
@@ -33,6 +34,8 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     if (mount !== undefined && (await mounted(repository, parseDigest(mount), request))) {
       return created(reply, repository, parseDigest(mount))
     }
+    const elsewhere = await answerElsewhere(request, reply, context)
+    if (elsewhere !== undefined) return elsewhere
     const algorithm = parseAlgorithm(queryText(request, 'digest-algorithm'))
     const digest = queryText(request, 'digest')
     if (digest !== undefined && mount === undefined) {
@@ -54,6 +57,13 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
   app.put<LastParams>(ROUTES.upload, async (request, reply) => {
     const digest = parseDigest(queryText(request, 'digest') ?? '')
     const { repository, session } = await sessionOf(request)
+    if (session.offset === 0) {
+      const elsewhere = await pushElsewhere(request, reply, context, { repository, digest })
+      if (elsewhere !== undefined) {
+        if (reply.statusCode === 201) await content.cancelUpload(repository, session.id)
+        return elsewhere
+      }
+    }
     if (hasBody(request)) await append(request, reply, repository, session, algorithmOf(digest))
     await content.finishUpload(repository, session.id, digest)
     return created(reply, repository, digest)

@@ -1,4 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { decode, encode } from 'cborg'
 import type { Clock } from '../clock.ts'
+import { withDeadline } from '../deadline.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -6,19 +9,32 @@ import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Applied, Records } from '../records/records.ts'
-import type { Hold as HoldQuestion } from './hold.ts'
-import type { Owed, PushedImage } from './owed.ts'
+import type { Inventory } from './inventory.ts'
 import { Teller } from './teller.ts'
+import { decodeHave, encodeHave } from './wire.ts'
 
+/** Answers once the whole image is held, or when the time is over. */
+const HOLD_PROTOCOL = 'hold/1'
+const MAX_HOLD_BYTES = 1024
+/** One question waits so long at most, so that a member that has died is soon not waited for. */
+const HOLD_SLICE_MS = 2_000
 /** Besides those needed, so many more are asked, so that one slow member does not decide. */
 const SPARE_HOLDERS = 2
+const RETRY_MS = 50
+/** More images than an outage is likely to see; the metric of under-replicated ones counts all. */
+const MAX_OWED = 10_000
+
+export interface PushedImage {
+  readonly repository: string
+  /** None for a push by digest. */
+  readonly tags: readonly string[]
+  readonly digest: Digest
+}
 
 export interface AcknowledgementOptions {
   readonly mesh: Mesh
   readonly records: Records
-  readonly question: Pick<HoldQuestion, 'ask'>
-  /** Takes what was acknowledged short. */
-  readonly owed: Pick<Owed, 'add'>
+  readonly inventory: Inventory
   /** K: on how many members a write must be before it is answered without a warning. */
   readonly copies: number | 'all'
   /** Whether this node is one that holds everything. */
@@ -26,6 +42,8 @@ export interface AcknowledgementOptions {
   readonly ackWaitMs: number
   /** What to do when fewer than K members are live. */
   readonly ackShort: 'accept' | 'reject'
+  /** Whether this node has room for what it lacks of an image. */
+  readonly canHold: (manifest: Digest) => boolean
   readonly clock: Clock
   readonly log: Log
 }
@@ -37,11 +55,17 @@ export interface AcknowledgementOptions {
 export class Acknowledgement {
   readonly #options: AcknowledgementOptions
   readonly #teller: Teller
+  readonly #owed = new Map<string, PushedImage>()
 
   constructor(options: AcknowledgementOptions) {
     this.#options = options
-    const { mesh, records, clock, log } = options
+    const { mesh, records, inventory, clock, log } = options
     this.#teller = new Teller({ mesh, records, clock, log })
+    mesh.handle(HOLD_PROTOCOL, MAX_HOLD_BYTES, async (_peer, request, left) => {
+      const [manifest] = decodeHave(request)
+      const time = withDeadline(HOLD_SLICE_MS, left)
+      return encode(manifest !== undefined && (await inventory.whenHeld(manifest, time)))
+    })
   }
 
   /**
@@ -79,8 +103,18 @@ export class Acknowledgement {
     const got = Math.min(copies, confirmed + 1)
     if (got >= wanted) return notConfirmedBy(silent)
     const words = this.#short(got, wanted)
-    this.#options.owed.add(image)
+    if (this.#owed.size < MAX_OWED) this.#owed.set(keyOf(image), image)
     return [...notConfirmedBy(silent), words]
+  }
+
+  /** The images that were acknowledged with fewer copies than asked for, and may still lack some. */
+  owed(): IterableIterator<PushedImage> {
+    return this.#owed.values()
+  }
+
+  /** The image has its copies now. */
+  redeem(image: PushedImage): void {
+    this.#owed.delete(keyOf(image))
   }
 
   /** K' of design section 1: K, but no more than there are members that should hold everything. */
@@ -91,59 +125,105 @@ export class Acknowledgement {
     return copies === 'all' ? holders : Math.min(copies, holders)
   }
 
-  /** How many members, this one included, hold the image; waits while more of the live ones may. */
+  /**
+   * How many members hold the image; waits while more of the live ones may. This one counts as any
+   * other does: what was pushed to another node, or found no room here, it may not hold itself.
+   */
   async #copied(manifest: Digest, wanted: number, signal: AbortSignal): Promise<number> {
-    const { clock, ackWaitMs } = this.#options
+    const { clock, ackWaitMs, inventory } = this.#options
     const deadline = clock.monotonic() + ackWaitMs
     const holders = new Set<string>()
     const timesAsked = new Map<string, number>()
-    while (holders.size + 1 < wanted) {
+    const count = () => holders.size + (inventory.holdsAll(manifest) ? 1 : 0)
+    while (count() < wanted) {
       signal.throwIfAborted()
-      const candidates = this.#candidates()
+      const candidates = this.#candidates(this.#sizeOf(manifest))
         .filter(({ id }) => !holders.has(id))
         .sort((a, b) => (timesAsked.get(a.id) ?? 0) - (timesAsked.get(b.id) ?? 0))
-      if (candidates.length === 0) break
-      if (clock.monotonic() >= deadline)
-        throw this.#stillCopying(candidates, holders.size + 1, wanted)
-      const asked = candidates.slice(0, wanted - 1 - holders.size + SPARE_HOLDERS)
+      if (candidates.length === 0 && !this.#isComing(manifest)) break
+      if (clock.monotonic() >= deadline) throw this.#stillCopying(candidates, count(), wanted)
+      const asked = candidates.slice(0, wanted - count() + SPARE_HOLDERS)
       for (const { id } of asked) timesAsked.set(id, (timesAsked.get(id) ?? 0) + 1)
-      await this.#askUntil(asked, manifest, holders, wanted - 1, signal)
+      await this.#askUntil(() => count() >= wanted, asked, manifest, holders, signal)
     }
-    return holders.size + 1
+    return count()
   }
 
-  /** Asks some members at once, and returns as soon as enough of them hold the image. */
+  /** Whether this node is still to hold the image, and can. */
+  #isComing(manifest: Digest): boolean {
+    const { inventory, canHold } = this.#options
+    return !inventory.holdsAll(manifest) && canHold(manifest)
+  }
+
+  #sizeOf(manifest: Digest): number {
+    const { graph } = this.#options.inventory
+    let bytes = 0
+    for (const digest of graph.reach(manifest)) bytes += graph.sizeBytes(digest) ?? 0
+    return bytes
+  }
+
+  /**
+   * Asks some members at once, and waits for this one where it is still to hold the image; returns
+   * as soon as enough of them do.
+   */
   async #askUntil(
+    isEnough: () => boolean,
     asked: readonly PeerView[],
     manifest: Digest,
     holders: Set<string>,
-    enough: number,
     signal: AbortSignal
   ): Promise<void> {
     const round = new AbortController()
     const either = AbortSignal.any([signal, round.signal])
-    await Promise.all(
-      asked.map(async ({ id }) => {
-        if (!(await this.#options.question.ask(id, manifest, either))) return
-        holders.add(id)
-        if (holders.size >= enough) round.abort()
+    const look = () => {
+      if (isEnough()) round.abort()
+    }
+    const there = asked.map(async ({ id }) => {
+      if (!(await this.#holds(id, manifest, either))) return
+      holders.add(id)
+      look()
+    })
+    const time = AbortSignal.any([either, AbortSignal.timeout(HOLD_SLICE_MS)])
+    const here = this.#isComing(manifest)
+      ? this.#options.inventory.whenHeld(manifest, time).then(look)
+      : undefined
+    await Promise.all([...there, here])
+  }
+
+  async #holds(peer: string, manifest: Digest, signal: AbortSignal): Promise<boolean> {
+    const { mesh } = this.#options
+    const time = withDeadline(2 * HOLD_SLICE_MS, signal)
+    try {
+      const answer = await mesh.request(peer, HOLD_PROTOCOL, encodeHave([manifest]), {
+        signal: time,
+        maxBytes: MAX_HOLD_BYTES
       })
-    )
+      return decode(answer) === true
+    } catch {
+      // Gone, or about to be: whether it still counts is for the membership to say.
+      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined)
+      return false
+    }
   }
 
   /** The live members that can take a copy, those that have the least to fetch before it first. */
-  #candidates(): PeerView[] {
-    return this.#options.mesh
-      .peers()
-      .filter(({ state, hold }) => state === 'live' && hold === 'all')
-      .filter(({ beat }) => beat === undefined || beat.disk === 'ok')
-      .sort((a, b) => (a.beat?.missingCount ?? 0) - (b.beat?.missingCount ?? 0))
+  #candidates(sizeBytes: number): PeerView[] {
+    return (
+      this.#options.mesh
+        .peers()
+        .filter(({ state, hold }) => state === 'live' && hold === 'all')
+        // One that lacks room for something else may have enough for this.
+        .filter(({ beat }) => {
+          return beat === undefined || beat.disk === 'ok' || (beat.freeBytes ?? -1) >= sizeBytes
+        })
+        .sort((a, b) => (a.beat?.missingCount ?? 0) - (b.beat?.missingCount ?? 0))
+    )
   }
 
   #stillCopying(left: readonly PeerView[], got: number, wanted: number): StarlingError {
     return new StarlingError(
       'UNAVAILABLE',
-      `stored on ${got} of ${wanted} nodes; still being copied to ${names(left)}: push again to wait on`,
+      `stored on ${got} of ${wanted} nodes; still being copied to ${left.length > 0 ? names(left) : 'this one'}: push again to wait on`,
       { retryAfterSeconds: 1 }
     )
   }
@@ -160,6 +240,10 @@ export class Acknowledgement {
 function notConfirmedBy(silent: readonly PeerView[]): string[] {
   if (silent.length === 0) return []
   return [`not yet confirmed by ${silent.length} live members: ${names(silent)}`]
+}
+
+function keyOf({ repository, digest }: PushedImage): string {
+  return `${repository}@${digest}`
 }
 
 function names(peers: readonly PeerView[]): string {

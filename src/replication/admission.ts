@@ -5,10 +5,14 @@ import type { Blobs } from '../store/blobs.ts'
 import type { Cluster } from './cluster.ts'
 import type { DiskWatch } from './disk-space.ts'
 import type { Inventory } from './inventory.ts'
+import type { Room } from './room.ts'
 import { unavailable } from './unavailable.ts'
 
 /** How long a pushed manifest's blobs are looked for elsewhere before the push is refused. */
 const LOCATE_TIMEOUT_MS = 2_000
+
+/** Of a body of unknown length so much is promised room at a time, so that not every chunk asks. */
+const PROMISE_BYTES = 16 * 1024 * 1024
 
 /** A link record has room for the positions of so many absent blobs. */
 const MAX_ABSENT = 200
@@ -24,11 +28,27 @@ export interface AdmissionOptions {
   readonly inventory: Inventory
   readonly cluster: Cluster
   readonly disk: DiskWatch
+  readonly room: Room
   /** `indexes` if not given. */
   readonly sparse?: Sparse
 }
 
-/** Decides whether this node takes what a client pushes. */
+/** Room that was promised to one body of a push. */
+export interface Promised {
+  /** Counts bytes before they are written. Throws `DISK_FULL` when there is no room for them. */
+  take(bytes: number): void
+  /** Gives back what was not used. */
+  release(): void
+}
+
+/**
+ * Decides whether this node takes what a client pushes.
+ *
+ * A push needs room in two places. On K' members, or it could not be kept as it was asked to be: so
+ * much is asked of all, whichever node the client talks to. And on the node that takes its bytes,
+ * which is why one without room has a roomier one answer (`Room.isBetterElsewhere`): through it a
+ * push goes on as long as K' others can keep it, and stays refused, in words, only when they cannot.
+ */
 export class Admission {
   readonly #options: AdmissionOptions
   readonly #sparse: Sparse
@@ -52,15 +72,39 @@ export class Admission {
     )
   }
 
-  /** Throws `DISK_FULL` when so many bytes would fill the disk above its limit, or it is by now. */
-  requireRoom(comingBytes = 0): void {
-    const { state, usedBytes, limitBytes } = this.#options.disk.space()
-    if (state === 'ok' && usedBytes + comingBytes <= limitBytes) return
-    const what = state === 'ok' ? `has no room for ${comingBytes} bytes` : `is ${state}`
-    throw new StarlingError(
-      'DISK_FULL',
-      `the disk of this node ${what}: ${usedBytes} bytes used, pushes stop above ${limitBytes} (--max-disk)`
-    )
+  /** Throws `DISK_FULL` unless K' live members have room for so many bytes. */
+  async requireRoom(bytes = 1): Promise<void> {
+    const { room, disk } = this.#options
+    if (room.clusterBytes() >= bytes) return
+    await disk.look()
+    if (room.clusterBytes() < bytes) throw this.#full(bytes)
+  }
+
+  /**
+   * Promises room here to a body, all of it where its length is known: two pushes at once do not
+   * both count on the same. Throws `DISK_FULL` as {@link requireRoom}, and when there is none here.
+   */
+  async promise(lengthBytes = 0): Promise<Promised> {
+    const { room, disk } = this.#options
+    const isAdmitted = () =>
+      Math.min(room.hereBytes(), room.clusterBytes()) >= Math.max(1, lengthBytes)
+    if (!isAdmitted()) await disk.look()
+    if (!isAdmitted()) throw this.#full(lengthBytes)
+    let leftBytes = lengthBytes
+    const release = disk.claim('push', () => leftBytes)
+    const extend = (bytes: number) => {
+      const roomBytes = Math.min(room.hereBytes(), room.clusterBytes())
+      if (roomBytes < bytes) throw this.#full(bytes)
+      leftBytes += Math.min(roomBytes, Math.max(bytes, PROMISE_BYTES))
+    }
+    return {
+      take: bytes => {
+        if (bytes > leftBytes) extend(bytes - leftBytes)
+        leftBytes -= bytes
+        disk.wrote(bytes)
+      },
+      release
+    }
   }
 
   /**
@@ -101,6 +145,16 @@ export class Admission {
     )
     if (this.#sparse === 'all' && absent.length <= MAX_ABSENT) return absent
     throw unknownBlobs(repository, [...unknown])
+  }
+
+  #full(bytes: number): StarlingError {
+    const { disk, room } = this.#options
+    const { state, usedBytes, limitBytes } = disk.space()
+    const what = state === 'ok' ? `has no room for ${bytes} bytes` : `is ${state}`
+    const here = `the disk of this node ${what}: ${usedBytes} bytes used, pushes stop above ${limitBytes} (--max-disk)`
+    const wanted = room.wantedMembers()
+    const words = `${room.membersFor(Math.max(1, bytes))} of the ${wanted} nodes needed have room`
+    return new StarlingError('DISK_FULL', wanted > 1 ? `${words}; ${here}` : here)
   }
 
   #isNeeded({ absence }: Reference): boolean {

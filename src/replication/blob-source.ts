@@ -1,11 +1,14 @@
 import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import type { Digest } from '../digest.ts'
-import { isCode } from '../errors.ts'
+import { isCode, StarlingError } from '../errors.ts'
 import { MAX_MANIFEST_BYTES } from '../manifest.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { ByteRange } from '../store/range-stream.ts'
 import type { Cluster } from './cluster.ts'
-import type { Downloads } from './downloads.ts'
+import type { Intake } from './intake.ts'
+import { ASK_TIMEOUT_MS } from './lookup.ts'
+import type { Passage } from './passage.ts'
 import { unavailable } from './unavailable.ts'
 
 /** A blob that can be given now. */
@@ -14,19 +17,25 @@ export interface OpenBlob {
   open(range?: ByteRange): Promise<Readable>
 }
 
-/** Where the bytes of a blob come from: the disk, or a peer, and then the disk has them after it. */
+/**
+ * Where the bytes of a blob come from: the disk, or a peer. What comes from a peer is kept where
+ * there is room for it, and only passed on where there is not.
+ */
 export class BlobSource {
   readonly #blobs: Blobs
-  readonly #downloads: Downloads
+  readonly #intake: Intake
+  readonly #passage: Passage
   readonly #cluster: Cluster
 
   constructor(options: {
     readonly blobs: Blobs
-    readonly downloads: Downloads
+    readonly intake: Intake
+    readonly passage: Passage
     readonly cluster: Cluster
   }) {
     this.#blobs = options.blobs
-    this.#downloads = options.downloads
+    this.#intake = options.intake
+    this.#passage = options.passage
     this.#cluster = options.cluster
   }
 
@@ -35,7 +44,9 @@ export class BlobSource {
    * cannot be asked now may have it.
    */
   async open(digest: Digest, signal: AbortSignal): Promise<OpenBlob | undefined> {
-    return this.#held(digest) ?? (await this.#streamed(digest, signal))
+    const held = this.#held(digest)
+    if (held !== undefined) return held
+    return this.#intake.fits(digest) ? this.#streamed(digest, signal) : this.#passed(digest)
   }
 
   /** The whole of a manifest; as {@link open}. */
@@ -46,9 +57,11 @@ export class BlobSource {
       // It had rotted, and is not held any more: a peer may have it sound.
       if (!isCode(error, 'BLOB_UNKNOWN')) throw error
     }
+    if (!this.#intake.fits(digest)) return this.#passedBytes(digest)
     try {
-      await aborted(this.#downloads.start(digest).done, signal)
+      await aborted(this.#intake.start(digest).done, signal)
     } catch (error) {
+      if (isDisk(error)) return this.#passedBytes(digest)
       if (this.#held(digest) === undefined) return this.#absent(digest, error)
     }
     return this.#whole(digest)
@@ -65,15 +78,42 @@ export class BlobSource {
 
   /** A blob that comes from a peer: it can be read while it is being stored. */
   async #streamed(digest: Digest, signal: AbortSignal): Promise<OpenBlob | undefined> {
-    const download = this.#downloads.start(digest)
+    const download = this.#intake.start(digest)
     try {
       const { sizeBytes } = await aborted(download.opened, signal)
-      return {
-        sizeBytes,
-        open: async range => this.#held(digest)?.open(range) ?? download.follow(sizeBytes, range)
-      }
+      const follow = (range: ByteRange | undefined) =>
+        download.follow(sizeBytes, range).catch(error => {
+          if (isDisk(error)) return this.#passage.open(digest, sizeBytes, range)
+          throw error
+        })
+      return { sizeBytes, open: async range => this.#held(digest)?.open(range) ?? follow(range) }
     } catch (error) {
+      if (isDisk(error)) return this.#passed(digest)
       return this.#held(digest) ?? this.#absent(digest, error)
+    }
+  }
+
+  /** A blob that comes from a peer and is not kept: the disk has no room, which is no client's fault. */
+  async #passed(digest: Digest): Promise<OpenBlob | undefined> {
+    const { held, silent } = await this.#cluster.locate([digest], ASK_TIMEOUT_MS)
+    const sizeBytes = held.get(digest)
+    if (sizeBytes === undefined) {
+      const code = silent.length > 0 ? 'PEER_FAILED' : 'BLOB_UNKNOWN'
+      return this.#absent(digest, new StarlingError(code, `nobody said to hold ${digest}`))
+    }
+    return { sizeBytes, open: range => this.#passage.open(digest, sizeBytes, range) }
+  }
+
+  async #passedBytes(digest: Digest): Promise<Buffer | undefined> {
+    const passed = await this.#passed(digest)
+    if (passed === undefined) return undefined
+    if (passed.sizeBytes > MAX_MANIFEST_BYTES) {
+      throw new StarlingError('SIZE_INVALID', `${digest} is too long for a manifest`)
+    }
+    try {
+      return await buffer(await passed.open())
+    } catch (error) {
+      return this.#absent(digest, error)
     }
   }
 
@@ -85,6 +125,11 @@ export class BlobSource {
     }
     throw error
   }
+}
+
+/** The trouble is this node's disk, and a peer could still give what did not go on it. */
+function isDisk(error: unknown): boolean {
+  return isCode(error, 'DISK_FULL') || isCode(error, 'DISK_FAILED')
 }
 
 /** Waits for a promise no longer than the signal allows. */

@@ -10,16 +10,19 @@ import { Admission, type AdmissionOptions } from './admission.ts'
 import { BlobSource } from './blob-source.ts'
 import type { Cluster } from './cluster.ts'
 import { type Acknowledged, Deletion, tagsOf } from './deletion.ts'
-import type { Downloads } from './downloads.ts'
+import type { Intake } from './intake.ts'
 import type { Inventory } from './inventory.ts'
 import type { Keeper } from './keeper.ts'
 import { ASK_TIMEOUT_MS, Lookup } from './lookup.ts'
+import type { Passage } from './passage.ts'
+import { PassedManifests } from './passed-manifests.ts'
 import { unavailable } from './unavailable.ts'
 
 export interface ContentOptions extends AdmissionOptions {
   readonly uploads: Uploads
   readonly records: Records
-  readonly downloads: Downloads
+  readonly intake: Intake
+  readonly passage: Passage
   readonly acknowledgement: Acknowledgement
   readonly keeper: Keeper
 }
@@ -42,6 +45,7 @@ export class ReplicatedContent {
   readonly #lookup: Lookup
   readonly #deletion: Deletion
   readonly #keeper: Keeper
+  readonly #passed: PassedManifests
   /** By repository, or a tag could be left that points at a manifest deleted meanwhile. */
   readonly #turns = new Turns<string>()
 
@@ -56,6 +60,7 @@ export class ReplicatedContent {
     this.#admission = new Admission(options)
     this.#lookup = new Lookup(options.cluster)
     this.#keeper = options.keeper
+    this.#passed = new PassedManifests(options)
     this.#deletion = new Deletion({ ...options, lookup: this.#lookup })
   }
 
@@ -81,8 +86,11 @@ export class ReplicatedContent {
   async manifest(repository: string, reference: string, signal: AbortSignal) {
     const link = await this.#resolve(repository, reference)
     if (link === undefined) return undefined
-    const bytes = await this.#source.bytes(link.digest, signal)
-    return bytes && { digest: link.digest, mediaType: link.mediaType, bytes }
+    const { digest, mediaType } = link
+    const bytes = await this.#source.bytes(digest, signal)
+    if (bytes === undefined) return undefined
+    this.#passed.learn(digest, mediaType, bytes)
+    return { digest, mediaType, bytes }
   }
 
   async headManifest(repository: string, reference: string, signal: AbortSignal) {
@@ -106,7 +114,7 @@ export class ReplicatedContent {
     signal: AbortSignal
   ): Promise<Acknowledged> {
     this.#admission.requireReady()
-    this.#admission.requireRoom()
+    await this.#admission.requireRoom(manifest.bytes.length)
     const { digest, references } = manifest
     const named = references.map(reference => reference.digest)
     const link = await this.#keeper.pinned([digest, ...named], () =>
@@ -202,7 +210,7 @@ export class ReplicatedContent {
     options: { readonly owner: string; readonly algorithm?: Algorithm }
   ) {
     this.#admission.requireStaying()
-    this.#admission.requireRoom()
+    await this.#admission.requireRoom()
     return this.#uploads.create(repository, options)
   }
 
@@ -220,9 +228,14 @@ export class ReplicatedContent {
       readonly algorithm?: Algorithm
     }
   ) {
-    this.#admission.requireRoom(options.lengthBytes)
     const upload = this.#uploads.get(repository, id)
-    await this.#uploads.append(upload, body, { ...options, chunks: 'given' })
+    const room = await this.#admission.promise(options.lengthBytes)
+    try {
+      const onChunk = (bytes: number) => room.take(bytes)
+      await this.#uploads.append(upload, body, { ...options, chunks: 'given', onChunk })
+    } finally {
+      room.release()
+    }
     return this.#uploads.get(repository, id)
   }
 

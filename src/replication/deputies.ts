@@ -6,13 +6,18 @@ import type { Relay, RelayedRequest, StreamedAnswer } from '../swarm/relay.ts'
 import { whileLive } from './live-peer.ts'
 import { unavailable } from './unavailable.ts'
 
+/** Which of two nodes is asked first: the sooner the less this gives for it. */
+type Rank = (peer: PeerView) => number
+
 export interface DeputiesOptions {
   readonly mesh: Pick<Mesh, 'peers' | 'on'>
   readonly relay: Pick<Relay, 'open'>
+  /** Those that are ready and have room before others if not given. */
+  readonly rank?: Rank
   readonly log: Log
 }
 
-/** The nodes that answer for one that stores nothing itself (`--hold none`). */
+/** The nodes that answer for one that stores nothing itself (`--hold none`), or has no room. */
 export class Deputies {
   readonly #options: DeputiesOptions
   /** Who answered last: the requests of a push and of a pull are best served by one node. */
@@ -63,16 +68,18 @@ export class Deputies {
     }
   }
 
-  /** Those that are ready and have room before others, among equals who answered last. */
+  /** Among equals who answered last. */
   #candidates(): PeerView[] {
-    const rank = ({ id, beat }: PeerView) =>
-      (beat?.ready ? 0 : 4) + (beat?.disk === 'ok' ? 0 : 2) + (id === this.#last ? 0 : 1)
-    return this.#options.mesh
+    const { mesh, rank = readyAndRoomy } = this.#options
+    const isLast = ({ id }: PeerView) => (id === this.#last ? 0 : 1)
+    return mesh
       .peers()
       .filter(({ state, hold, transfer }) => state === 'live' && hold === 'all' && transfer)
-      .sort((a, b) => rank(a) - rank(b))
+      .sort((a, b) => rank(a) - rank(b) || isLast(a) - isLast(b))
   }
 }
+
+const readyAndRoomy: Rank = ({ beat }) => (beat?.ready ? 0 : 2) + (beat?.disk === 'ok' ? 0 : 1)
 
 /** The failures after which another node may well answer. */
 function isAbsence(error: unknown): boolean {

@@ -35,6 +35,8 @@ export class Graph {
   readonly #links = new Map<Digest, Map<string, Absent>>()
   readonly #manifestTypes = new Map<Digest, string>()
   readonly #leases = new Map<Digest, Set<string>>()
+  /** What leases say of the sizes of their blobs, which were pushed and measured. */
+  readonly #leasedBytes = new Map<Digest, number>()
   readonly #children = new Map<Digest, readonly GraphReference[]>()
   readonly #parents = new Map<Digest, Map<Digest, GraphReference>>()
   readonly #referrers = new Map<Digest, Map<Digest, Referrer>>()
@@ -51,14 +53,17 @@ export class Graph {
     if (links?.delete(repository) && links.size === 0) this.#links.delete(manifest)
   }
 
-  addLease(repository: string, digest: Digest): void {
+  addLease(repository: string, digest: Digest, sizeBytes?: number): void {
     const leases = this.#leases.get(digest) ?? new Set<string>()
     this.#leases.set(digest, leases.add(repository))
+    if (sizeBytes !== undefined) this.#leasedBytes.set(digest, sizeBytes)
   }
 
   removeLease(repository: string, digest: Digest): void {
     const leases = this.#leases.get(digest)
-    if (leases?.delete(repository) && leases.size === 0) this.#leases.delete(digest)
+    if (!leases?.delete(repository) || leases.size > 0) return
+    this.#leases.delete(digest)
+    this.#leasedBytes.delete(digest)
   }
 
   /** Remembers what a manifest names, once its bytes have been read. */
@@ -187,13 +192,13 @@ export class Graph {
     return repositories
   }
 
-  /** The size that a manifest gives for the blob, if one that names it has been read. */
+  /** The size of the blob, if a manifest that names it has been read, or it is leased. */
   sizeBytes(digest: Digest): number | undefined {
     for (const { sizeBytes, sparse } of this.#parents.get(digest)?.values() ?? []) {
       // Nobody has compared what an index says of a manifest that was not there.
       if (!sparse) return sizeBytes
     }
-    return undefined
+    return this.#leasedBytes.get(digest)
   }
 
   /** The manifest and all it reaches, each once, as far as manifests have been read. */
@@ -203,17 +208,6 @@ export class Graph {
       for (const digest of this.needs(each)) seen.add(digest)
     }
     return seen
-  }
-
-  /** The linked manifests that no other one names: images, and indexes of several. */
-  *images(): IterableIterator<Digest> {
-    for (const digest of this.#links.keys()) {
-      const isNamed = this.#parents
-        .get(digest)
-        ?.keys()
-        .some(parent => this.#links.has(parent))
-      if (!isNamed) yield digest
-    }
   }
 
   /** Every root: digests that links or leases name directly. */

@@ -170,8 +170,8 @@ export class Inventory {
     for await (const { repository, digest, mediaType, absent } of this.#records.links()) {
       this.graph.addLink(repository, digest, mediaType, absent)
     }
-    for await (const { repository, digest } of this.#records.leases()) {
-      this.graph.addLease(repository, digest)
+    for await (const { repository, digest, sizeBytes } of this.#records.leases()) {
+      this.graph.addLease(repository, digest, sizeBytes)
     }
     const roots = [...this.graph.roots()].values()
     const expandRest = async () => {
@@ -220,7 +220,9 @@ export class Inventory {
         this.graph.addLink(value.repository, value.digest, value.mediaType, value.absent)
         if (before === undefined) this.#linkedAt.set(value.digest, sequence)
       }
-      if (value?.kind === 'lease') this.graph.addLease(value.repository, value.digest)
+      if (value?.kind === 'lease') {
+        this.graph.addLease(value.repository, value.digest, value.sizeBytes)
+      }
     }
     for (const { value, before } of applied) {
       if (value?.kind === 'link' || value?.kind === 'lease') await this.#expand(value.digest)

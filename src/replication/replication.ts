@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../clock.ts'
+import type { Digest } from '../digest.ts'
 import type { Log } from '../log.ts'
 import type { Vitals } from '../mesh/beat.ts'
 import type { Hold } from '../mesh/member.ts'
@@ -13,7 +14,6 @@ import type { Relay } from '../swarm/relay.ts'
 import { Acknowledgement } from './acknowledgement.ts'
 import type { Sparse } from './admission.ts'
 import { Announcer } from './announcer.ts'
-import { Awaited } from './awaited.ts'
 import { Cluster } from './cluster.ts'
 import {
   type Collection,
@@ -27,17 +27,18 @@ import { Deputies } from './deputies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Handover } from './handover.ts'
-import { Hold as HoldQuestion } from './hold.ts'
+import { Intake } from './intake.ts'
 import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
 import { Locator } from './locator.ts'
 import { MemberRecords } from './member-records.ts'
-import { Owed } from './owed.ts'
+import { Passage } from './passage.ts'
 import { Pins } from './pins.ts'
-import { Repair } from './repair.ts'
+import { PushDeputies } from './push-deputies.ts'
 import { Replicator } from './replicator.ts'
 import { Report } from './report.ts'
+import { Room } from './room.ts'
 import { Roots } from './roots.ts'
 import { RunningTime } from './running-time.ts'
 import { Sightings } from './sightings.ts'
@@ -69,7 +70,6 @@ export interface ReplicationOptions {
   readonly relay: Relay
   readonly disk: DiskWatch
   readonly metrics: Metrics
-  readonly dataDir: string
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -83,6 +83,8 @@ export class Replication {
   readonly uploadHomes: UploadHomes
   /** Who answers clients where this node stores nothing. */
   readonly deputies: Deputies
+  /** Who takes pushes that this node has no room for. */
+  readonly pushDeputy: PushDeputies
   /** What the outside may ask. */
   readonly report: Report
   /** What its operator may have it do. */
@@ -103,8 +105,6 @@ export class Replication {
   readonly #collector: Collector
   readonly #verification: Verification
   readonly #handover: Handover
-  readonly #owed: Owed
-  readonly #repair: Repair
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
@@ -117,16 +117,14 @@ export class Replication {
     })
     const stores = options.hold === 'all'
     const inventory = await Inventory.open({ blobs, records, stores, clock, log })
-    const owed = await Owed.open({ dataDir: options.dataDir, log })
-    return new Replication(options, inventory, leases, time, owed)
+    return new Replication(options, inventory, leases, time)
   }
 
   private constructor(
     options: ReplicationOptions,
     inventory: Inventory,
     leases: Leases,
-    time: RunningTime,
-    owed: Owed
+    time: RunningTime
   ) {
     const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
     const { clock, random, log } = options
@@ -138,12 +136,21 @@ export class Replication {
     const received = metrics.bytesReceived.labels('transfer')
     this.#downloads = new Downloads({
       ...{ blobs, fetcher, locator, holders, sightings, clock, log },
+      onReceived: bytes => {
+        received.inc(bytes)
+        disk.wrote(bytes)
+      }
+    })
+    const passage = new Passage({
+      ...{ fetcher, locator, holders, sightings, log },
       onReceived: bytes => received.inc(bytes)
     })
+    const intake = new Intake({ downloads: this.#downloads, graph: inventory.graph, disk })
     this.#replicator = new Replicator({
       ...{ inventory, clock, random, log },
-      downloads: this.#downloads,
+      downloads: intake,
       hasRoom: () => disk.space().state === 'ok',
+      fits: digest => intake.fits(digest),
       onReplicated: seconds => metrics.replicationSeconds.observe(seconds)
     })
     this.#roots = new Roots(records)
@@ -166,29 +173,20 @@ export class Replication {
     })
     this.#copies = new Copies({ mesh, inventory, roots: this.#roots })
     const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
-    const hasRoom = () => disk.space().state === 'ok'
-    const awaited = new Awaited({ inventory, downloads: this.#downloads, hasRoom })
-    const question = new HoldQuestion({
-      ...{ mesh, inventory },
-      onAwaited: (manifest, signal) => awaited.fetch(manifest, signal)
-    })
+    const has = (digest: Digest) => blobs.stat(digest) !== undefined || intake.fits(digest)
     const acknowledgement = new Acknowledgement({
-      ...{ mesh, records, question, owed, clock, log },
+      ...{ mesh, records, inventory, clock, log },
       ...{ copies: options.copies, hold: options.hold },
       ackWaitMs: options.ackWaitMs,
-      ackShort: options.ackShort
+      ackShort: options.ackShort,
+      canHold: manifest => [...inventory.graph.reach(manifest)].every(has)
     })
     this.#handover = new Handover({
       ...{ mesh, records, blobs, inventory, locator, log },
       synchroniser: this.#synchroniser,
-      owes: () => owed.size > 0
+      owes: () => !acknowledgement.owed().next().done
     })
-    const wantedCopies = () => acknowledgement.wantedCopies()
-    this.#owed = owed
-    this.#repair = new Repair({
-      ...{ owed, mesh, records, hold: question, wantedCopies, log },
-      copies: this.#copies
-    })
+    const room = new Room({ mesh, disk, wantedCopies: () => acknowledgement.wantedCopies() })
     const pins = new Pins()
     this.#leases = leases
     this.#collector = new Collector({
@@ -208,9 +206,9 @@ export class Replication {
       verify: () => this.#verification.run()
     }
     this.content = new ReplicatedContent({
-      ...{ ...shared, uploads, acknowledgement },
+      ...{ ...shared, uploads, acknowledgement, intake, passage },
       keeper: new Keeper({ records, inventory, leases, pins, log }),
-      cluster: this.#cluster,
+      ...{ cluster: this.#cluster, room },
       sparse: options.sparse
     })
     this.uploadHomes = new UploadHomes({
@@ -218,12 +216,13 @@ export class Replication {
       hasCaughtUp: () => this.#cluster.wasReady
     })
     this.deputies = new Deputies({ mesh, relay: options.relay, log })
+    this.pushDeputy = new PushDeputies({ mesh, relay: options.relay, room, log })
     this.report = new Report({
       ...{ ...shared, hold: options.hold },
       ...{ mesh, metrics, clock, version, name },
       cluster: this.#cluster,
       copies: this.#copies,
-      owed
+      acknowledgement
     })
     mesh.on('connected', peer => {
       // A process that came anew, or came back, may give what it could not before.
@@ -241,7 +240,6 @@ export class Replication {
     this.#replicator.start()
     this.#cluster.start()
     this.#collector.start()
-    this.#repair.start()
   }
 
   /** What this node says of itself in each heartbeat. */
@@ -249,11 +247,13 @@ export class Replication {
     const { records, blobs, disk } = this.#options
     const missing = this.#inventory.missing()
     const { count, bytes } = blobs.totals()
+    const { state } = disk.space()
     return {
       root: records.root().hash,
       position: records.sequence(),
       ready: this.#cluster.readiness().ready,
-      disk: disk.space().state,
+      disk: state === 'ok' && this.#replicator.lacksRoom ? 'full' : state,
+      freeBytes: disk.freeBytes(),
       hold: this.#options.hold,
       promised: 0,
       confirmed: 0,
@@ -281,8 +281,6 @@ export class Replication {
 
   async close(): Promise<void> {
     this.#verification.close()
-    await this.#repair.close()
-    await this.#owed.close()
     await this.#collector.close()
     this.#leases.close()
     this.#cluster.close()

@@ -12,6 +12,8 @@ const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 30_000
 /** What failed is looked at this often for whether it is due again. */
 const SWEEP_MS = 250
+/** What did not fit is tried again as often as the disk is looked at. */
+const ROOM_RETRY_MS = 2_000
 /** A holder that fails so often in a row, over some seconds, cannot give the blob for now. */
 const MAX_HOPEFUL_ATTEMPTS = 4
 
@@ -28,6 +30,8 @@ export interface ReplicatorOptions {
   readonly downloads: Pick<Downloads, 'start'>
   /** Whether the disk takes background copies now. */
   readonly hasRoom: () => boolean
+  /** Whether there is room for this blob, as large as it is known to be. */
+  readonly fits: (digest: Digest) => boolean
   readonly onReplicated: (seconds: number) => void
   readonly clock: Clock
   readonly random: Random
@@ -42,6 +46,9 @@ export class Replicator {
   readonly #others = new Fifo<Digest>()
   readonly #retries = new Map<Digest, Retry>()
   readonly #running = new Set<Digest>()
+  /** What there is no room for, while smaller blobs go on. */
+  readonly #tooLarge = new Set<Digest>()
+  #tooLargeSinceMs = 0
   readonly #unsubscribe: () => void
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -69,9 +76,15 @@ export class Replicator {
 
   /** Whether nobody reachable can give the blob: all were asked, and have it not or keep failing. */
   hasFailed(digest: Digest): boolean {
+    if (this.#tooLarge.has(digest)) return true
     const retry = this.#retries.get(digest)
     if (retry === undefined || this.#running.has(digest)) return false
     return retry.unknown || retry.attempts >= MAX_HOPEFUL_ATTEMPTS
+  }
+
+  /** Whether something that should be here waits for room. */
+  get lacksRoom(): boolean {
+    return this.#tooLarge.size > 0
   }
 
   close(): void {
@@ -91,17 +104,27 @@ export class Replicator {
     for (const [digest, { notBeforeMs }] of this.#retries) {
       if (notBeforeMs <= now && !this.#running.has(digest)) this.#queue(digest)
     }
+    if (now - this.#tooLargeSinceMs >= ROOM_RETRY_MS) {
+      for (const digest of this.#tooLarge) this.#queue(digest)
+      this.#tooLargeSinceMs = now
+    }
     this.#pump()
   }
 
   #pump(): void {
-    const { inventory, hasRoom } = this.#options
+    const { inventory, hasRoom, fits } = this.#options
     if (this.#closed || this.#timer === undefined) return
     while (this.#running.size < MAX_PARALLEL && hasRoom()) {
       const digest = this.#manifests.shift() ?? this.#others.shift()
       if (digest === undefined) return
       if (this.#running.has(digest)) continue
-      if (inventory.missing().has(digest)) void this.#fetch(digest)
+      const isMissing = inventory.missing().has(digest)
+      if (isMissing && !fits(digest)) {
+        this.#tooLarge.add(digest)
+        continue
+      }
+      this.#tooLarge.delete(digest)
+      if (isMissing) void this.#fetch(digest)
       else this.#retries.delete(digest)
     }
   }

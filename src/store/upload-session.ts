@@ -26,6 +26,8 @@ export interface AppendOptions {
   readonly lengthBytes?: number
   /** Whether nobody looks at a chunk of the body again; they cost much less memory then. */
   readonly chunks?: Ownership
+  /** Told of the length of each chunk before it is taken; what it throws ends the body. */
+  readonly onChunk?: (bytes: number) => void
   /** Of the digest that is to come, where it is known by now; heeded before the first byte. */
   readonly algorithm?: Algorithm
 }
@@ -172,7 +174,7 @@ export class UploadSession implements Upload {
   async #take(
     partial: Partial,
     body: AsyncIterable<Uint8Array>,
-    { lengthBytes, chunks }: AppendOptions
+    { lengthBytes, chunks, onChunk }: AppendOptions
   ): Promise<void> {
     let left = lengthBytes ?? Number.POSITIVE_INFINITY
     try {
@@ -180,6 +182,7 @@ export class UploadSession implements Upload {
         this.#touch()
         // Its length is gone with it when it is given away.
         const { length } = chunk
+        onChunk?.(length)
         await partial.append(length > left ? chunk.subarray(0, left) : chunk, chunks)
         left -= length
         if (left < 0) throw wrongLength('longer', lengthBytes)

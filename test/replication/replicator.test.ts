@@ -16,6 +16,8 @@ class Stage {
   readonly running = new Map<Digest, PromiseWithResolvers<void>>()
   readonly replicator: Replicator
   hasRoom = true
+  /** What there is no room for. */
+  readonly tooLarge = new Set<Digest>()
   replicatedSeconds: number[] = []
   readonly #missing = new Map<Digest, { readonly sinceMs: number }>()
   readonly #listeners = new Set<(digest: Digest) => void>()
@@ -35,6 +37,7 @@ class Stage {
       },
       downloads: { start: digest => this.#start(digest) },
       hasRoom: () => this.hasRoom,
+      fits: digest => !this.tooLarge.has(digest),
       onReplicated: seconds => this.replicatedSeconds.push(seconds),
       clock: this.clock,
       random: () => 0.5,
@@ -171,6 +174,18 @@ test('without room nothing is fetched, and all of it once there is some', t => {
   stage.hasRoom = true
   stage.pass(250)
   assert.deepEqual([...stage.running.keys()], [a, b])
+})
+
+test('what does not fit waits for room, and holds up nothing that is smaller', t => {
+  const stage = new Stage(t, a, b)
+  stage.tooLarge.add(a)
+  stage.replicator.start()
+  assert.deepEqual([...stage.running.keys()], [b])
+  assert.ok(stage.replicator.lacksRoom && stage.replicator.hasFailed(a))
+  stage.tooLarge.delete(a)
+  stage.pass(2_000)
+  assert.deepEqual([...stage.running.keys()], [b, a])
+  assert.equal(stage.replicator.lacksRoom, false)
 })
 
 /** Lets everything that waits for a settled promise go on. */
