@@ -8,6 +8,7 @@ import type { Inventory } from './inventory.ts'
 import type { Located, Locator } from './locator.ts'
 import {
   explainReadiness,
+  isSince,
   type Readiness,
   type ReadinessFacts,
   startReadiness,
@@ -22,6 +23,9 @@ const LOOK_INTERVAL_MS = 200
 const QUIET_MS = 3_000
 /** A process that did not run for so long may have missed something (design, section 5). */
 const GAP_MS = 1_000
+/** How long it then waits for somebody to be heard again: a connection is made anew in about one second. */
+const REUNION_MS = 3_000
+const REUNION_LOOK_MS = 50
 
 export interface ClusterOptions {
   readonly mesh: Mesh
@@ -43,10 +47,12 @@ export class Cluster {
   #state: Readiness
   #facts: ReadinessFacts
   #tickedAtMs: number
+  /** The wall clock at that time: a machine that is suspended may stop the monotonic one. */
+  #tickedAtWallMs: number
   /** The longest time between two ticks since the last look. */
   #longestGapMs = 0
   /** When the process last ran again after a gap. */
-  #wokeAtMs = 0
+  #wokeAtMs = Number.NEGATIVE_INFINITY
   #stopping = false
   #lastHeardMs: number
   #isolatedSinceMs: number | undefined
@@ -59,6 +65,7 @@ export class Cluster {
     const now = options.clock.monotonic()
     this.#state = startReadiness(now)
     this.#tickedAtMs = now
+    this.#tickedAtWallMs = options.clock.now()
     this.#lastHeardMs = now
     this.#facts = this.#look(now)
     options.mesh.on('beat', () => {
@@ -96,9 +103,8 @@ export class Cluster {
 
   /** Whether a tag read here might be stale: ask the mesh before answering (design, section 5). */
   mayBeBehind(): boolean {
-    const now = this.#options.clock.monotonic()
-    if (this.#state.kind !== 'ready' || now - this.#tickedAtMs > LOOK_INTERVAL_MS + GAP_MS)
-      return true
+    const now = this.#noticeGap()
+    if (this.#state.kind !== 'ready') return true
     if (!this.#knowsMembers()) return false
     // Heartbeats from before a gap may still be read after it, so they do not end the doubt.
     const isLevelSinceGap = this.#facts.live.every(
@@ -133,6 +139,7 @@ export class Cluster {
    *   and this node has been level with the cluster before
    */
   async catchUp(timeoutMs: number): Promise<boolean> {
+    await this.#reunion()
     const { synchroniser, inventory } = this.#options
     const late = new AbortController()
     const settled = synchroniser.levelWithAll(timeoutMs).then(async ({ silent }) => {
@@ -151,10 +158,7 @@ export class Cluster {
   }
 
   async #tick(): Promise<void> {
-    const tickedAtMs = this.#options.clock.monotonic()
-    this.#longestGapMs = Math.max(this.#longestGapMs, tickedAtMs - this.#tickedAtMs)
-    if (tickedAtMs - this.#tickedAtMs > LOOK_INTERVAL_MS + GAP_MS) this.#wokeAtMs = tickedAtMs
-    this.#tickedAtMs = tickedAtMs
+    this.#noticeGap()
     if (this.#looking) return
     this.#looking = true
     try {
@@ -172,6 +176,34 @@ export class Cluster {
     } finally {
       this.#looking = false
     }
+  }
+
+  /** A request may be read before the timer goes off that should have gone off long ago. */
+  #noticeGap(): number {
+    const { clock } = this.#options
+    const now = clock.monotonic()
+    const wallNow = clock.now()
+    const gapMs = now - this.#tickedAtMs
+    // A wall clock that was only set costs one exchange with each neighbour.
+    const longerGapMs = Math.max(gapMs, wallNow - this.#tickedAtWallMs)
+    if (longerGapMs > LOOK_INTERVAL_MS + GAP_MS) this.#wokeAtMs = now
+    this.#longestGapMs = Math.max(this.#longestGapMs, gapMs)
+    this.#tickedAtMs = now
+    this.#tickedAtWallMs = wallNow
+    return now
+  }
+
+  /**
+   * The others have hung up on a process that did not run for long. Before it answers from what it
+   * knew then, it gives them a moment to be reached again.
+   */
+  async #reunion(): Promise<void> {
+    const { mesh, synchroniser, clock } = this.#options
+    this.#noticeGap()
+    const isHeard = () =>
+      mesh.peers().some(({ id }) => isSince(synchroniser.levelSince(id), this.#wokeAtMs))
+    const isOver = () => clock.monotonic() - this.#wokeAtMs > REUNION_MS
+    while (this.#knowsMembers() && !isOver() && !isHeard()) await delay(REUNION_LOOK_MS)
   }
 
   /** Equal roots cause no exchange; after a pause each neighbour has to be asked all the same. */

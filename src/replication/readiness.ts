@@ -79,7 +79,8 @@ function isLevel(sinceMs: number, facts: ReadinessFacts): boolean {
   return facts.nothingToJoin || facts.discoveredAlone || facts.nowMs - sinceMs >= facts.aloneAfterMs
 }
 
-function isSince(levelAtMs: number | undefined, sinceMs: number): boolean {
+/** Whether something was so at or after a time. */
+export function isSince(levelAtMs: number | undefined, sinceMs: number): boolean {
   return levelAtMs !== undefined && levelAtMs >= sinceMs
 }
 
