@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander'
 import { isCode } from '../src/errors.ts'
 import { benchCalibrate } from './calibrate.ts'
+import { benchReport } from './draw.ts'
 import { benchJoin } from './join.ts'
 import { removeOwn } from './leftovers.ts'
 import { benchManifests } from './manifests.ts'
@@ -128,8 +129,18 @@ program
   )
   .option('--rings <count>', 'overlay of so many rings, instead of the default', count)
   .option('--piece-size <size>', 'pieces of this size, instead of the default', size)
+  .option('--pieces', 'put into the JSON when each piece came to each node')
   .addOption(jsonOption())
   .action(async options => print(benchSimulate(options), options.json))
+
+program
+  .command('report')
+  .description(
+    'Draws what other benches found: time against the number of nodes, pieces in one run'
+  )
+  .argument('<files...>', 'JSON files of replicate and simulate')
+  .option('--out <dir>', 'where spread.svg and pieces.svg are written', 'bench/pictures')
+  .action(async (files, options) => benchReport({ files, ...options }))
 
 for (const [signal, code] of Object.entries(INTERRUPTED)) {
   process.once(signal, async () => {

@@ -40,7 +40,7 @@ export async function replicated(
   const rss = await Promise.all(nodes.filter(isLocal).map(({ pid }) => peakRssBytes(pid)))
   const cpuShare = of(spread => spread.cpuShare)
   return {
-    bench: 'replicate',
+    bench: 'replicate' as const,
     nodes: nodes.length,
     receivers,
     sizeBytes: size,

@@ -6,7 +6,7 @@ import { kraken } from './simulation/kraken.ts'
 import type { Outcome } from './simulation/outcome.ts'
 import { type Policy, starling } from './simulation/policy.ts'
 import { makeScenario } from './simulation/scenario.ts'
-import { simulate } from './simulation/simulation.ts'
+import { type PieceTrace, simulate } from './simulation/simulation.ts'
 import { wholeBlob } from './simulation/whole-blob.ts'
 
 export const POLICIES = ['starling', 'kraken', 'whole-blob'] as const
@@ -24,10 +24,12 @@ export interface SimulateOptions {
   readonly policy: (typeof POLICIES)[number]
   readonly rings?: number
   readonly pieceSize?: number
+  /** Also tell when each piece came to each node, for a picture. */
+  readonly pieces?: boolean
 }
 
 /** What one simulated spread came to; its fields are those of the JSON. */
-export type Simulated = ReturnType<typeof simulated>
+export type Simulated = ReturnType<typeof simulated> & { readonly pieces?: readonly PieceTrace[] }
 
 /** One simulation after another, for clusters of several sizes; see {@link simulateSpread}. */
 export function benchSimulate(
@@ -53,13 +55,16 @@ export function simulateSpread(options: SimulateOptions): Findings & { readonly 
   const receivers = options.nodes - 1
   const boundSeconds = boundOf(sizeBytes, agreedPieceBytes(sizeBytes), receivers, bytesPerSecond)
   const startMs = performance.now()
-  const outcome = simulate(
-    makeScenario({ ...options, sizeBytes, bytesPerSecond }),
-    policy,
-    boundSeconds
-  )
+  const scenario = makeScenario({ ...options, sizeBytes, bytesPerSecond })
+  const traces: PieceTrace[] = []
+  const outcome = options.pieces
+    ? simulate(scenario, policy, boundSeconds, trace => traces.push(trace))
+    : simulate(scenario, policy, boundSeconds)
   const wallSeconds = (performance.now() - startMs) / 1000
-  const json = simulated(options, policy, outcome, { boundSeconds, wallSeconds })
+  const json = {
+    ...simulated(options, policy, outcome, { boundSeconds, wallSeconds }),
+    ...(options.pieces && { pieces: traces })
+  }
   return { title: titleOf(json), rows: rowsOf(json), json }
 }
 
@@ -97,7 +102,7 @@ function simulated(
   })
   const ownBoundSeconds = boundOf(size, policy.pieceBytes(size), nodes - 1, link / 8)
   return {
-    bench: 'simulate',
+    bench: 'simulate' as const,
     simulated: true,
     policy: policy.name,
     nodes,

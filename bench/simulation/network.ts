@@ -12,6 +12,7 @@ export interface Flow {
   readonly to: number
   readonly blob: string
   readonly piece: number
+  readonly sinceMs: number
   readonly chunkBytes: number
   readonly chunks: number
   left: number
@@ -69,6 +70,7 @@ export class Network {
       to,
       blob,
       piece,
+      sinceMs: now,
       chunkBytes,
       chunks,
       left: 0,

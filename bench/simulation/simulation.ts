@@ -38,14 +38,28 @@ interface Change {
   readonly nodes: readonly number[]
 }
 
+/** One piece on its way to a node that then held it. */
+export interface PieceTrace {
+  readonly node: number
+  readonly from: number
+  readonly startSeconds: number
+  readonly endSeconds: number
+}
+
 /** Spreads one blob from the first node to all others and tells when each had it. */
-export function simulate(scenario: Scenario, policy: Policy, boundSeconds: number): Outcome {
-  return new Simulation(scenario, policy).run(boundSeconds * 1000 * MAX_BOUNDS)
+export function simulate(
+  scenario: Scenario,
+  policy: Policy,
+  boundSeconds: number,
+  onPiece?: (trace: PieceTrace) => void
+): Outcome {
+  return new Simulation(scenario, policy, onPiece).run(boundSeconds * 1000 * MAX_BOUNDS)
 }
 
 class Simulation {
   readonly #scenario: Scenario
   readonly #policy: Policy
+  readonly #onPiece: ((trace: PieceTrace) => void) | undefined
   readonly #random: Random
   readonly #queue = new EventQueue<Flow | Event | Change>()
   readonly #network: Network
@@ -66,10 +80,15 @@ class Simulation {
   #messages = 0
   #now = 0
 
-  constructor(scenario: Scenario, policy: Policy) {
+  constructor(
+    scenario: Scenario,
+    policy: Policy,
+    onPiece: ((trace: PieceTrace) => void) | undefined
+  ) {
     const { nodes, sizeBytes } = scenario
     this.#scenario = scenario
     this.#policy = policy
+    this.#onPiece = onPiece
     this.#random = seededRandom(scenario.seed)
     this.#pieceBytes = policy.pieceBytes(sizeBytes)
     this.#pieces = pieceCountFor(sizeBytes, this.#pieceBytes)
@@ -216,18 +235,24 @@ class Simulation {
     this.#queue.push(doneMs, STORED, to, flow)
   }
 
-  #store({ from, to, blob, piece }: Flow): void {
+  #store({ from, to, blob, piece, sinceMs }: Flow): void {
     const peer = this.#ids[from] ?? ''
     if (this.#scenario.nodes[from]?.role === 'corrupt') {
       this.#tell(to, { kind: 'wrong', peer, blob, piece })
       return
     }
     const held = this.#held[to]
-    if (this.#up[to] === 1 && held?.add(piece) && held.isFull) {
-      this.#doneMs[to] = this.#now
-      if (this.#scenario.nodes[to]?.diesMs === undefined) this.#waiting--
+    if (this.#up[to] === 1 && held?.add(piece)) {
+      const [startSeconds, endSeconds] = [sinceMs / 1000, this.#now / 1000]
+      this.#onPiece?.({ node: to, from, startSeconds, endSeconds })
+      if (held.isFull) this.#complete(to)
     }
     this.#tell(to, { kind: 'arrived', peer, blob, piece })
+  }
+
+  #complete(node: number): void {
+    this.#doneMs[node] = this.#now
+    if (this.#scenario.nodes[node]?.diesMs === undefined) this.#waiting--
   }
 
   #change({ kind, nodes }: Change): void {
