@@ -1,11 +1,11 @@
-/** A set of piece numbers from 0 up to a fixed length, one bit each, with its count at hand. */
+/** A set of piece numbers from 0 up to a length, one bit each, with its count at hand. */
 export class Bits {
-  readonly length: number
   readonly words: Uint32Array
+  #length: number
   #count = 0
 
   constructor(length: number) {
-    this.length = length
+    this.#length = length
     this.words = new Uint32Array((length + 31) >>> 5)
   }
 
@@ -15,12 +15,27 @@ export class Bits {
     return bits
   }
 
+  /** Reads what {@link toBytes} wrote; bits beyond the length are ignored. */
+  static fromBytes(bytes: Uint8Array, length: number): Bits {
+    const bits = new Bits(length)
+    for (const [at, byte] of bytes.entries()) {
+      for (let left = byte; left !== 0; left &= left - 1) {
+        bits.add(8 * at + 31 - Math.clz32(left & -left))
+      }
+    }
+    return bits
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
   get count(): number {
     return this.#count
   }
 
   get isFull(): boolean {
-    return this.#count === this.length
+    return this.#count === this.#length
   }
 
   has(index: number): boolean {
@@ -43,14 +58,33 @@ export class Bits {
     return true
   }
 
+  /** Lowers the length: what lies beyond it is absent from now on. */
+  shrink(length: number): void {
+    for (const index of this) if (index >= length) this.delete(index)
+    this.#length = Math.min(this.#length, length)
+  }
+
   copy(): Bits {
     const bits = new Bits(this.length)
-    bits.words.set(this.words)
+    bits.words.set(this.words.subarray(0, bits.words.length))
     bits.#count = this.#count
     return bits
   }
 
+  /** One bit a number, the lowest first; no longer than the greatest number present needs. */
+  toBytes(): Uint8Array {
+    let greatest = -1
+    for (const index of this) greatest = index
+    const bytes = new Uint8Array((greatest + 8) >>> 3)
+    for (const index of this) bytes[index >>> 3] = (bytes[index >>> 3] ?? 0) | (1 << (index & 7))
+    return bytes
+  }
+
+  /** In order. Most words of a growing blob are empty, and are passed over. */
   *[Symbol.iterator](): IterableIterator<number> {
-    for (let index = 0; index < this.length; index++) if (this.has(index)) yield index
+    for (const [at, word] of this.words.entries()) {
+      if (word === 0) continue
+      for (let index = at << 5; index < (at + 1) << 5; index++) if (this.has(index)) yield index
+    }
   }
 }

@@ -21,6 +21,8 @@ export type Event =
   | { readonly kind: 'have'; peer: string; blob: string; pieces: readonly number[] }
   /** These pieces are for us to fetch from this neighbour first, and to pass on. */
   | { readonly kind: 'offer'; peer: string; blob: string; pieces: readonly number[] }
+  /** The neighbour takes no part in this blob any more. */
+  | { readonly kind: 'leave'; peer: string; blob: string }
   | ({ readonly kind: 'want'; urgency: Urgency } & PieceOf)
   | ({ readonly kind: 'cancel' } & PieceOf)
   | ({ readonly kind: 'busy'; retryMs: number } & PieceOf)
@@ -35,6 +37,15 @@ export type Event =
   | { readonly kind: 'local'; blob: string; piece: number }
   /** A client now waits for this blob and has got everything before `cursor`, a piece. */
   | { readonly kind: 'await'; blob: string; cursor: number }
+  /**
+   * A blob that was begun with more pieces than it could have, since its push had not ended, has
+   * this many.
+   */
+  | { readonly kind: 'sized'; blob: string; sizeBytes: number; pieceCount: number }
+  /** These pieces are not here after all: they were not those of the blob. */
+  | { readonly kind: 'lost'; blob: string; pieces: readonly number[] }
+  /** A neighbour was found to give a wrong list of pieces: it is asked for nothing for a while. */
+  | { readonly kind: 'lied'; peer: string }
   /** The blob takes no part any more: its push died, or everyone has it. */
   | { readonly kind: 'drop'; blob: string }
   /** A piece begins to come in; it came in, verified and stored; it was wrong; it broke off. */
@@ -49,6 +60,7 @@ export type Event =
 
 export interface BlobStart {
   readonly blob: string
+  /** An upper bound while a push streams in; `sized` follows. */
   readonly sizeBytes: number
   readonly pieceBytes: number
   readonly pieceCount: number

@@ -2,7 +2,7 @@ import { announceAll } from './announce.ts'
 import { Bits } from './bits.ts'
 import type { Effect, Event } from './messages.ts'
 import { noteSeen } from './offer.ts'
-import { newPeer } from './peer.ts'
+import { newPeer, type Peer } from './peer.ts'
 import { giveUp } from './request.ts'
 import type { Schedule } from './schedule.ts'
 import { linkTo, noteHave, type Swarm, unlink } from './swarm.ts'
@@ -11,10 +11,9 @@ import { dropUploads } from './upload.ts'
 /** Offers beyond it are not remembered: an honest neighbour has but a few under way. */
 const MAX_OFFERS = 64
 
-/** A neighbour of the overlay is there: it hears of every swarm. */
+/** A neighbour of the overlay is there: it hears of every swarm, again if it was there before. */
 export function meet(schedule: Schedule, id: string, effects: Effect[]): void {
-  if (schedule.peers.has(id)) return
-  schedule.peers.set(id, newPeer(id, schedule.limits))
+  if (!schedule.peers.has(id)) schedule.peers.set(id, newPeer(id, schedule.limits))
   for (const swarm of schedule.swarms.values()) effects.push(greeting(swarm, id, true))
 }
 
@@ -22,13 +21,18 @@ export function meet(schedule: Schedule, id: string, effects: Effect[]): void {
 export function lose(schedule: Schedule, id: string, effects: Effect[]): void {
   const peer = schedule.peers.get(id)
   if (peer === undefined) return
-  for (const swarm of schedule.swarms.values()) {
-    for (const piece of [...swarm.requests.keys()]) giveUp(swarm, piece, peer, effects)
-    const link = swarm.links.get(id)
-    if (link !== undefined) unlink(swarm, link)
-  }
+  for (const swarm of schedule.swarms.values()) part(swarm, peer, effects)
   dropUploads(schedule.uploads, upload => upload.peer === id, effects)
   schedule.peers.delete(id)
+}
+
+/** A neighbour takes no part in a blob any more. */
+export function leave(schedule: Schedule, id: string, blob: string, effects: Effect[]): void {
+  const peer = schedule.peers.get(id)
+  const swarm = schedule.swarms.get(blob)
+  if (peer === undefined || swarm === undefined) return
+  part(swarm, peer, effects)
+  dropUploads(schedule.uploads, upload => upload.peer === id && upload.blob === blob, effects)
 }
 
 /** A neighbour takes part in a blob; one that says so again has started anew. */
@@ -65,6 +69,12 @@ export function learn(
       noteSeen(swarm, link, piece, now)
     } else if (link.offers.length < MAX_OFFERS) link.offers.push(piece)
   }
+}
+
+function part(swarm: Swarm, peer: Peer, effects: Effect[]): void {
+  for (const piece of [...swarm.requests.keys()]) giveUp(swarm, piece, peer, effects)
+  const link = swarm.links.get(peer.id)
+  if (link !== undefined) unlink(swarm, link)
 }
 
 /** What a neighbour is told of a blob at first: all that is held and may be known. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { MAX_PIECE_BYTES, MIN_PIECE_BYTES, pieceCountFor, pieceRange } from '../piece-size.ts'
 
-const HASH_BYTES = 32
+/** Of a SHA-256. */
+export const HASH_BYTES = 32
 
 /** Far above the largest layer; it bounds the list that a peer can make us read (2 MiB). */
 export const MAX_PIECES = 65_536

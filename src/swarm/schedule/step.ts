@@ -1,13 +1,14 @@
 import type { Random } from '../../clock.ts'
 import { announce, flushNews, newsDueMs } from './announce.ts'
-import { type Effect, type Event, type PieceOf, URGENCIES } from './messages.ts'
-import { greeting, hear, learn, lose, meet } from './neighbours.ts'
+import { begin, drop, forget, hurry, size, sort, takeLocal } from './course.ts'
+import type { Effect, Event, PieceOf } from './messages.ts'
+import { hear, learn, leave, lose, meet } from './neighbours.ts'
 import { expireOffers, noteOfferSent, offerPieces } from './offer.ts'
 import { miss, type Peer, praise, strike } from './peer.ts'
 import { expireRequests, giveUp, noteStarted, requestPieces } from './request.ts'
 import type { Schedule } from './schedule.ts'
 import { endRequest, fetchSwarm, ingestSwarm, type Swarm } from './swarm.ts'
-import { cancelUpload, dropUploads, easeStuck, endUpload, enqueue, serveNext } from './upload.ts'
+import { cancelUpload, easeStuck, endUpload, enqueue, serveNext } from './upload.ts'
 
 /** Whoever asks for what is not here (yet) may come back after this. */
 const NOT_HERE_RETRY_MS = 1_000
@@ -62,6 +63,18 @@ function handle(schedule: Schedule, event: Event, now: number, effects: Effect[]
     case 'local':
       takeLocal(schedule, event.blob, event.piece)
       break
+    case 'sized':
+      size(schedule, event, effects)
+      break
+    case 'lost':
+      forget(schedule, event.blob, event.pieces, effects)
+      break
+    case 'lied':
+      lied(schedule, event.peer, now, effects)
+      break
+    case 'leave':
+      leave(schedule, event.peer, event.blob, effects)
+      break
     case 'await':
       hurry(schedule, event.blob, event.cursor)
       break
@@ -86,47 +99,6 @@ function handle(schedule: Schedule, event: Event, now: number, effects: Effect[]
     default:
       event satisfies never
   }
-}
-
-function begin(schedule: Schedule, swarm: Swarm, effects: Effect[]): void {
-  if (schedule.swarms.has(swarm.blob)) return
-  schedule.swarms.set(swarm.blob, swarm)
-  sort(schedule)
-  for (const { id } of schedule.peers.values()) effects.push(greeting(swarm, id, true))
-}
-
-function takeLocal({ swarms }: Schedule, blob: string, piece: number): void {
-  const swarm = swarms.get(blob)
-  if (swarm?.held.add(piece)) swarm.hidden.add(piece)
-}
-
-function hurry(schedule: Schedule, blob: string, cursor: number): void {
-  const swarm = schedule.swarms.get(blob)
-  if (swarm === undefined) return
-  swarm.cursor = cursor
-  if (swarm.urgency === 'awaited') return
-  swarm.urgency = 'awaited'
-  sort(schedule)
-}
-
-function drop(schedule: Schedule, blob: string, effects: Effect[]): void {
-  const swarm = schedule.swarms.get(blob)
-  if (swarm === undefined) return
-  for (const [piece, requests] of [...swarm.requests]) {
-    for (const { peer } of [...requests]) giveUp(swarm, piece, peer, effects)
-  }
-  dropUploads(schedule.uploads, upload => upload.blob === blob, effects)
-  schedule.swarms.delete(blob)
-  sort(schedule)
-}
-
-/** The most urgent first, and among equals the oldest, so that images become whole one by one. */
-function sort(schedule: Schedule): void {
-  schedule.unfinished = [...schedule.swarms.values()]
-    .filter(({ role, held }) => role === 'fetch' && !held.isFull)
-    .sort(
-      (a, b) => URGENCIES.indexOf(a.urgency) - URGENCIES.indexOf(b.urgency) || a.order - b.order
-    )
 }
 
 function wanted(
@@ -189,6 +161,17 @@ function wrong(schedule: Schedule, of: PieceOf, now: number, effects: Effect[]):
   if (endRequest(swarm, of.piece, peer) === undefined) return
   const asideMs = strike(peer, now)
   effects.push({ kind: 'complain', peer: peer.id, blob: of.blob, piece: of.piece, asideMs })
+  abandon(schedule, peer, effects)
+}
+
+function lied(schedule: Schedule, id: string, now: number, effects: Effect[]): void {
+  const peer = schedule.peers.get(id)
+  if (peer === undefined) return
+  strike(peer, now)
+  abandon(schedule, peer, effects)
+}
+
+function abandon(schedule: Schedule, peer: Peer, effects: Effect[]): void {
   for (const each of schedule.swarms.values()) {
     for (const piece of [...each.requests.keys()]) giveUp(each, piece, peer, effects)
   }

@@ -42,7 +42,7 @@ export interface Swarm {
   readonly blob: string
   /** Whether its pieces come from neighbours, or from a push to this node. */
   readonly role: 'fetch' | 'ingest'
-  readonly sizeBytes: number
+  sizeBytes: number
   readonly pieceBytes: number
   readonly held: Bits
   /** Held but not announced: while it is the only source, a piece goes to one neighbour first. */
@@ -103,6 +103,16 @@ function newSwarm(
     cursor: 0,
     newsSinceMs: undefined
   }
+}
+
+/** Cuts a blob that was begun with more pieces than it has. */
+export function truncate(swarm: Swarm, sizeBytes: number, pieceCount: number): void {
+  swarm.sizeBytes = sizeBytes
+  for (const [piece, offer] of [...swarm.offered]) {
+    if (piece >= pieceCount) endOffer(swarm, piece, offer)
+  }
+  for (const { have } of swarm.links.values()) have.shrink(pieceCount)
+  for (const bits of [swarm.held, swarm.hidden, swarm.asked]) bits.shrink(pieceCount)
 }
 
 /** The link to a neighbour, made when it is not there yet. */

@@ -1,0 +1,99 @@
+import { MIN_PIECE_BYTES, pieceCountFor } from '../piece-size.ts'
+import type { Event } from '../schedule/messages.ts'
+import type { Swarm } from '../schedule/swarm.ts'
+import type { Hashing } from './hashing.ts'
+import { uploadKey } from './key.ts'
+import type { Name } from './message.ts'
+import type { Part } from './part.ts'
+import type { Parts } from './parts.ts'
+import type { Talk } from './talk.ts'
+
+/**
+ * How a push is cut whose size nobody knows: as a blob of up to 1 GiB is, so that small layers have
+ * enough pieces to go round; 64 GiB of it can be passed on while it comes.
+ */
+export const GROWING_PIECE_BYTES = 4 * MIN_PIECE_BYTES
+
+/** A push that has taken less so far may end any moment, and is passed on whole. */
+const MIN_PASSED_ON_BYTES = 2 * GROWING_PIECE_BYTES
+
+export interface IngestsOptions {
+  /** The peer id of this node. */
+  readonly self: string
+  readonly parts: Parts
+  readonly hashing: Hashing
+  readonly tell: (event: Event) => void
+  readonly swarm: (key: string) => Swarm | undefined
+  readonly talk: Talk
+  readonly peers: () => Iterable<string>
+}
+
+/** The pushes to this node: their pieces are passed on while the rest still comes in. */
+export class Ingests {
+  readonly #options: IngestsOptions
+
+  constructor(options: IngestsOptions) {
+    this.#options = options
+  }
+
+  /** An upload has taken so many bytes, all of which can be read. */
+  grown(id: string, writtenBytes: number): void {
+    const { parts, hashing } = this.#options
+    if (writtenBytes < MIN_PASSED_ON_BYTES) return
+    const part = this.#part(id) ?? this.#begin(id)
+    if (part === undefined) return
+    part.doneBytes = writtenBytes
+    parts.touch(part)
+    hashing.advance(part)
+  }
+
+  /** An upload has become a blob. */
+  finished(id: string, name: Name): void {
+    const { parts, hashing, talk, tell, peers } = this.#options
+    const part = this.#part(id)
+    if (part === undefined) return
+    part.name = name
+    part.sizeBytes = name.sizeBytes
+    part.doneBytes = name.sizeBytes
+    part.source = { kind: 'blob', digest: name.digest }
+    part.state = 'whole'
+    parts.touch(part)
+    for (const peer of peers()) talk.named(peer, part.key, name)
+    const pieceCount = pieceCountFor(name.sizeBytes, part.pieceBytes)
+    tell({ kind: 'sized', blob: part.key, sizeBytes: name.sizeBytes, pieceCount })
+    hashing.advance(part)
+  }
+
+  /** An upload is over, and became nothing. */
+  gone(id: string): void {
+    const part = this.#part(id)
+    if (part === undefined) return
+    const { parts, talk, peers } = this.#options
+    for (const peer of peers()) talk.abort(peer, part.key)
+    parts.end(part, { kind: 'given-up', why: 'dropped' })
+  }
+
+  /** How many bytes of an upload each neighbour has, by peer; `undefined` when it is not passed on. */
+  taken(id: string): ReadonlyMap<string, number> | undefined {
+    const part = this.#part(id)
+    const swarm = part && this.#options.swarm(part.key)
+    if (part === undefined || swarm === undefined) return undefined
+    return new Map(
+      [...swarm.links].map(([peer, { have }]) => [peer, have.count * part.pieceBytes] as const)
+    )
+  }
+
+  #part(id: string): Part | undefined {
+    return this.#options.parts.get(uploadKey(this.#options.self, id))
+  }
+
+  #begin(id: string): Part | undefined {
+    const { self, parts } = this.#options
+    const key = uploadKey(self, id)
+    if (parts.wasOver(key)) return undefined
+    return parts.give({
+      ...{ key, pieceBytes: GROWING_PIECE_BYTES, sizeBytes: undefined, name: undefined },
+      source: { kind: 'upload', id }
+    })
+  }
+}
