@@ -1,4 +1,5 @@
 import type { Digest } from '../digest.ts'
+import { Parents } from './parents.ts'
 
 /** What a manifest names, as far as replication cares. */
 export interface GraphReference {
@@ -38,7 +39,7 @@ export class Graph {
   /** What leases say of the sizes of their blobs, which were pushed and measured. */
   readonly #leasedBytes = new Map<Digest, number>()
   readonly #children = new Map<Digest, readonly GraphReference[]>()
-  readonly #parents = new Map<Digest, Map<Digest, GraphReference>>()
+  readonly #parents = new Parents()
   readonly #referrers = new Map<Digest, Map<Digest, Referrer>>()
   readonly #subjects = new Map<Digest, Digest>()
 
@@ -72,8 +73,7 @@ export class Graph {
     this.#children.set(manifest, references)
     for (const reference of references) {
       const { digest, manifestType } = reference
-      const parents = this.#parents.get(digest) ?? new Map<Digest, GraphReference>()
-      this.#parents.set(digest, parents.set(manifest, reference))
+      this.#parents.add(digest, manifest, reference)
       if (manifestType !== undefined && !this.#manifestTypes.has(digest)) {
         this.#manifestTypes.set(digest, manifestType)
       }
@@ -144,7 +144,7 @@ export class Graph {
   forget(manifest: Digest): void {
     const children = this.#children.get(manifest) ?? []
     this.#children.delete(manifest)
-    for (const { digest } of children) drop(this.#parents, digest, manifest)
+    for (const { digest } of children) this.#parents.remove(digest, manifest)
     const subject = this.#subjects.get(manifest)
     if (subject !== undefined) drop(this.#referrers, subject, manifest)
     this.#subjects.delete(manifest)
@@ -173,7 +173,7 @@ export class Graph {
    */
   isReached(repository: string, digest: Digest): boolean {
     if (this.isLinked(repository, digest)) return true
-    for (const [parent, { sparse, position }] of this.#parents.get(digest) ?? []) {
+    for (const [parent, { sparse, position }] of this.#parents.of(digest)) {
       if (sparse) continue
       const absent = this.#links.get(parent)?.get(repository)
       if (absent !== undefined && !absent.includes(position)) return true
@@ -184,7 +184,8 @@ export class Graph {
   /** The repositories in which the blob may be seen. */
   repositoriesOf(digest: Digest): Set<string> {
     const repositories = new Set(this.#leases.get(digest))
-    for (const manifest of [digest, ...(this.#parents.get(digest)?.keys() ?? [])]) {
+    const parents = [...this.#parents.of(digest)].map(([manifest]) => manifest)
+    for (const manifest of [digest, ...parents]) {
       for (const repository of this.#links.get(manifest)?.keys() ?? []) {
         if (this.isReached(repository, digest)) repositories.add(repository)
       }
@@ -194,7 +195,7 @@ export class Graph {
 
   /** The size of the blob, if a manifest that names it has been read, or it is leased. */
   sizeBytes(digest: Digest): number | undefined {
-    for (const { sizeBytes, sparse } of this.#parents.get(digest)?.values() ?? []) {
+    for (const [, { sizeBytes, sparse }] of this.#parents.of(digest)) {
       // Nobody has compared what an index says of a manifest that was not there.
       if (!sparse) return sizeBytes
     }
@@ -220,7 +221,7 @@ export class Graph {
     const seen = new Set<Digest>([digest])
     for (const each of seen) {
       if (test(each)) return true
-      for (const parent of this.#parents.get(each)?.keys() ?? []) seen.add(parent)
+      for (const [parent] of this.#parents.of(each)) seen.add(parent)
     }
     return false
   }

@@ -173,12 +173,21 @@ export class Inventory {
     for await (const { repository, digest, sizeBytes } of this.#records.leases()) {
       this.graph.addLease(repository, digest, sizeBytes)
     }
+    await this.#readKnown()
     const roots = [...this.graph.roots()].values()
     const expandRest = async () => {
       for (const root of roots) await this.#expand(root)
     }
     await Promise.all(Array.from({ length: FIRST_READERS }, expandRest))
     this.#caughtUp = caughtUp
+  }
+
+  /** Reads what can be had without opening a file for each; the rest is read as it is met. */
+  async #readKnown(): Promise<void> {
+    for await (const [digest, bytes] of this.#blobs.bytesKnown()) {
+      const mediaType = this.graph.manifestType(digest)
+      if (mediaType !== undefined) this.#add(digest, mediaType, bytes)
+    }
   }
 
   /** Changes are worked in one after the other: each may have to read a manifest from disk. */
@@ -252,14 +261,23 @@ export class Inventory {
 
   async #read(manifest: Digest, mediaType: string): Promise<void> {
     try {
-      const bytes = await this.#blobs.bytes(manifest, MAX_MANIFEST_BYTES)
-      addToGraph(this.graph, manifest, mediaType, bytes)
+      this.#add(manifest, mediaType, await this.#blobs.bytes(manifest, MAX_MANIFEST_BYTES))
     } catch (error) {
       this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
       // What cannot be read for now may name anything: its blobs must neither be collected nor be
-      // counted as held. Only verified bytes that are no manifest name nothing.
-      if (isCode(error, 'MANIFEST_INVALID')) this.graph.addManifest(manifest, [])
-      else if (this.#blobs.stat(manifest) !== undefined) this.#readLater(manifest)
+      // counted as held.
+      if (this.#blobs.stat(manifest) !== undefined) this.#readLater(manifest)
+    }
+  }
+
+  /** Verified bytes that are no manifest name nothing. */
+  #add(manifest: Digest, mediaType: string, bytes: Buffer): void {
+    try {
+      addToGraph(this.graph, manifest, mediaType, bytes)
+    } catch (error) {
+      if (!isCode(error, 'MANIFEST_INVALID')) throw error
+      this.#log.warn({ digest: manifest, err: error }, 'not a manifest')
+      this.graph.addManifest(manifest, [])
     }
   }
 

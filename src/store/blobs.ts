@@ -1,6 +1,5 @@
 import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
-import { Cache } from '../cache.ts'
 import { type Algorithm, algorithmOf, type Digest, digestOf } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -8,12 +7,14 @@ import { BlobFile } from './blob-file.ts'
 import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { Holdings } from './holdings.ts'
 import { blobPath, type Layout, layoutOf } from './layout.ts'
+import { ManifestCopies } from './manifest-copies.ts'
 import type { BlobStat, Partial, Verified } from './partial.ts'
 import { Partials } from './partials.ts'
 import type { PieceFile } from './piece-file.ts'
 import { PieceFiles, type PiecesShape } from './piece-files.ts'
 import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
 import { Readers } from './readers.ts'
+import { SmallBlobs } from './small-blobs.ts'
 
 export interface BlobsOptions {
   readonly dataDir: string
@@ -24,9 +25,6 @@ export interface BlobsOptions {
   readonly signal?: AbortSignal
 }
 
-/** Some ten thousand manifests, in the memory that a node may take beside its idle 150 MiB. */
-const MAX_CACHED_BYTES = 32 * 1024 * 1024
-
 /**
  * Blobs on disk, named by their digest. A file under its final name is complete, verified and
  * durable; everything else lies in `partial/`.
@@ -36,8 +34,7 @@ export class Blobs {
   readonly #holdings: Holdings
   readonly #partials: Partials
   readonly #pieces: PieceFiles
-  /** Whole small blobs; their digest was checked when they were read. */
-  readonly #cached = new Cache<Digest, Buffer>(MAX_CACHED_BYTES, bytes => bytes.length)
+  readonly #small: SmallBlobs
   readonly #readers = new Readers()
   #closing: Promise<void> | undefined
 
@@ -65,19 +62,28 @@ export class Blobs {
       const partials = await Partials.open(unfinished)
       const pieces = new PieceFiles(unfinished)
       await pieces.tidy()
-      return new Blobs(layout, holdings, partials, pieces)
+      const copies = await ManifestCopies.open(layout.copies, log)
+      const small = new SmallBlobs(layout, holdings, copies)
+      return new Blobs({ layout, holdings, partials, pieces, small })
     } catch (error) {
       await holdings.close()
       throw diskError(error, 'clearing the partial files')
     }
   }
 
-  private constructor(layout: Layout, holdings: Holdings, partials: Partials, pieces: PieceFiles) {
-    this.#layout = layout
-    this.#holdings = holdings
-    this.#partials = partials
-    this.#pieces = pieces
-    holdings.lost.add(digest => this.#readers.condemn(digest))
+  private constructor(parts: {
+    layout: Layout
+    holdings: Holdings
+    partials: Partials
+    pieces: PieceFiles
+    small: SmallBlobs
+  }) {
+    this.#layout = parts.layout
+    this.#holdings = parts.holdings
+    this.#partials = parts.partials
+    this.#pieces = parts.pieces
+    this.#small = parts.small
+    this.#holdings.lost.add(digest => this.#readers.condemn(digest))
   }
 
   /** What is held under this digest, from memory. */
@@ -125,23 +131,17 @@ export class Blobs {
    * also when the bytes have rotted.
    */
   async bytes(digest: Digest, limitBytes: number): Promise<Buffer> {
-    const stat = this.#known(digest)
-    if (stat.sizeBytes > limitBytes) {
-      throw new StarlingError('SIZE_INVALID', `${digest} has more than ${limitBytes} bytes`)
-    }
-    const cached = this.#cached.get(digest)
-    if (cached !== undefined) return cached
-    const bytes = await this.#whole(digest, stat)
-    if (bytes !== undefined) {
-      this.#cached.set(digest, bytes)
-      return bytes
-    }
-    await this.#holdings.lose(
-      digest,
-      'its bytes do not match its digest',
-      async () => (await this.#whole(digest, stat)) === undefined
-    )
-    throw unknown(digest)
+    const bytes = await this.#small.bytes(digest, limitBytes)
+    if (bytes === undefined) throw unknown(digest)
+    return bytes
+  }
+
+  /**
+   * What {@link bytes} gave in the past, for those who need much of it at a start: verified, and
+   * read without opening a file for each. Not all that is held is among it.
+   */
+  bytesKnown(): AsyncGenerator<readonly [Digest, Buffer], void> {
+    return this.#small.known()
   }
 
   /**
@@ -228,7 +228,7 @@ export class Blobs {
    */
   async remove(digest: Digest, mayGo: () => boolean = () => true): Promise<boolean> {
     const went = await this.#holdings.remove(digest, mayGo)
-    if (went) this.#cached.delete(digest)
+    if (went) this.#small.forget(digest)
     return went
   }
 
@@ -244,10 +244,14 @@ export class Blobs {
 
   /** Lets commits under way end; keeps partial files for the next start. */
   close(): Promise<void> {
-    this.#closing ??= Promise.all([this.#partials.close(), this.#pieces.close()]).then(() =>
-      this.#holdings.close()
-    )
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#partials.close(), this.#pieces.close(), this.#small.close()])
+    // Last, since its lock keeps other processes from all of the data.
+    await this.#holdings.close()
   }
 
   #known(digest: Digest): BlobStat {
@@ -266,20 +270,6 @@ export class Blobs {
       return again === undefined
     })
     throw unknown(digest)
-  }
-
-  /** The verified bytes; `undefined` when they are damaged in any way. */
-  async #whole(digest: Digest, stat: BlobStat): Promise<Buffer | undefined> {
-    const file = await BlobFile.open(blobPath(this.#layout, digest), stat.sizeBytes)
-    try {
-      const bytes = await file?.whole()
-      return bytes && digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined
-    } catch (error) {
-      if (isCode(error, 'DATA_DAMAGED')) return undefined
-      throw error
-    } finally {
-      await file?.close()
-    }
   }
 }
 

@@ -35,24 +35,27 @@ export class Holdings {
   /** Finds what is held. Throws `DATA_LOCKED`, or `DISK_FAILED` when the disk cannot be trusted. */
   static async open(options: HoldingsOptions): Promise<Holdings> {
     const { layout, disk, log, lockWaitMs, signal } = options
-    const { index, sizes: indexed } = await SizeIndex.open({
+    const { index, sizes } = await SizeIndex.open({
       directory: layout.index,
       log,
       ...(lockWaitMs !== undefined && { lockWaitMs }),
       ...(signal && { signal })
     })
     try {
-      const sizes = new Map<Digest, number>()
+      const there: (readonly Digest[])[] = []
       const unindexed = new Map<Digest, number>()
-      for await (const digest of scanBlobs(layout)) {
-        const known = indexed.get(digest)
-        const size = known ?? (await sizeOf(blobPath(layout, digest)))
-        if (size === undefined) continue
-        sizes.set(digest, size)
-        if (known === undefined) unindexed.set(digest, size)
+      for await (const digests of scanBlobs(layout)) {
+        there.push(digests)
+        for (const digest of digests) {
+          if (sizes.has(digest)) continue
+          const size = await sizeOf(blobPath(layout, digest))
+          if (size !== undefined) unindexed.set(digest, size)
+        }
       }
+      const gone = missingFrom(there, sizes)
+      for (const digest of gone) sizes.delete(digest)
+      for (const [digest, size] of unindexed) sizes.set(digest, size)
       await syncNames(disk, layout, unindexed.keys())
-      const gone = [...indexed.keys()].filter(digest => !sizes.has(digest))
       await index.update(unindexed, gone)
       log.info({ blobs: sizes.size, unindexed: unindexed.size }, 'blobs found')
       return new Holdings(options, index, sizes)
@@ -187,6 +190,17 @@ export class Holdings {
     await disk.syncDirectory(dirname(shard))
     this.#shards.add(shard)
   }
+}
+
+/** The digests of the index that have no file, which is none of them after most starts. */
+function missingFrom(
+  there: readonly (readonly Digest[])[],
+  indexed: ReadonlyMap<Digest, number>
+): Digest[] {
+  const files = there.flat().filter(digest => indexed.has(digest))
+  if (files.length === indexed.size) return []
+  const found = new Set(files)
+  return [...indexed.keys()].filter(digest => !found.has(digest))
 }
 
 /**

@@ -15,6 +15,8 @@ export interface Layout {
   readonly partial: string
   /** The Level index of sizes; can be lost at any time. */
   readonly index: string
+  /** The Level index of manifests' bytes; can be lost at any time. */
+  readonly copies: string
 }
 
 export function layoutOf(dataDir: string): Layout {
@@ -23,7 +25,8 @@ export function layoutOf(dataDir: string): Layout {
     blobs,
     trees: ALGORITHMS.map(algorithm => join(blobs, algorithm)),
     partial: join(dataDir, 'partial'),
-    index: join(dataDir, 'index', 'blobs')
+    index: join(dataDir, 'index', 'blobs'),
+    copies: join(dataDir, 'index', 'manifests')
   }
 }
 
@@ -35,15 +38,18 @@ export function blobPath(layout: Layout, digest: Digest): string {
   return join(shardPath(layout, digest), hexOf(digest))
 }
 
-/** The digests that have a file under their final name; files of other names are passed over. */
-export async function* scanBlobs(layout: Layout): AsyncIterable<Digest> {
+/**
+ * The digests that have a file under their final name, shard by shard; files of other names are
+ * passed over.
+ */
+export async function* scanBlobs(layout: Layout): AsyncIterable<readonly Digest[]> {
   for (const algorithm of ALGORITHMS) {
     const tree = join(layout.blobs, algorithm)
     for (const shard of await readdir(tree)) {
-      for (const name of await namesIn(join(tree, shard))) {
-        const digest = tryDigest(`${algorithm}:${name}`)
-        if (digest !== undefined && name.startsWith(shard)) yield digest
-      }
+      const names = await namesIn(join(tree, shard))
+      yield names.flatMap(name =>
+        name.startsWith(shard) ? (tryDigest(`${algorithm}:${name}`) ?? []) : []
+      )
     }
   }
 }

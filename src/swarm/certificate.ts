@@ -1,7 +1,6 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { generate } from 'selfsigned'
 import { systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 
@@ -45,6 +44,8 @@ export async function openCredentials(options: {
 export async function createCredentials(
   validity: { readonly from: Date; readonly until: Date } = ALL_OF_TIME
 ): Promise<Credentials> {
+  // Needed once in the life of a node, it would take 80 ms of every start (`npm run prove -- many-blobs`).
+  const { generate } = await import('selfsigned')
   const pair = await generate([{ name: 'commonName', value: 'starling' }], {
     keyType: 'ec',
     curve: 'P-256',

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
 import { type MadeImage, makeImage } from '../../src/demo/image.ts'
@@ -6,7 +7,8 @@ import { type Digest, digestOf } from '../../src/digest.ts'
 import { silentLog } from '../../src/log.ts'
 import { Records } from '../../src/records/records.ts'
 import { Inventory } from '../../src/replication/inventory.ts'
-import type { Blobs } from '../../src/store/blobs.ts'
+import { Blobs } from '../../src/store/blobs.ts'
+import { layoutOf } from '../../src/store/layout.ts'
 import { INDEX_TYPE, openBlobs, temporary } from './fixtures.ts'
 
 interface Opened {
@@ -71,6 +73,28 @@ test('a lease calls for its blob until it is released', async t => {
   await records.write([{ kind: 'release', ...lease }])
   await inventory.settled()
   assert.deepEqual(missing(inventory), [])
+})
+
+test('after a restart the same is known of images, with copies of their manifests and without', async t => {
+  const dataDir = await temporary(t)
+  const images = Array.from({ length: 20 }, (_, index) => makeImage([index + 1]))
+  const broken = makeImage([100])
+  const [layer] = digests(broken).filter(digest => !images.some(i => digests(i).includes(digest)))
+  await restart(dataDir, async ({ blobs, records }) => {
+    for (const image of [...images, broken]) {
+      await hold(blobs, image)
+      await blobs.put(image.manifest, image.digest)
+      await link(records, 'app', image)
+    }
+    if (layer !== undefined) await blobs.remove(layer)
+  })
+  for (const copies of ['lost', 'kept']) {
+    if (copies === 'lost') await rm(layoutOf(dataDir).copies, { recursive: true, force: true })
+    await restart(dataDir, async ({ inventory }) => {
+      for (const image of images) assert.ok(inventory.holdsAll(image.digest))
+      assert.deepEqual(missing(inventory), [layer])
+    })
+  }
 })
 
 test('what was caught up is never ahead of what was worked in', async t => {
@@ -138,6 +162,21 @@ async function open(context: TestContext): Promise<Opened> {
   const inventory = await again()
   context.after(() => records.close())
   return { blobs, records, inventory, again }
+}
+
+/** Opens everything over a data directory, and closes it again. */
+async function restart(
+  dataDir: string,
+  run: (opened: Omit<Opened, 'again'>) => Promise<void>
+): Promise<void> {
+  const shared = { clock: systemClock, log: silentLog }
+  const blobs = await Blobs.open({ dataDir, ...shared })
+  const records = await Records.open({ dataDir, origin: 'me', ...shared })
+  const inventory = await Inventory.open({ blobs, records, ...shared })
+  await run({ blobs, records, inventory })
+  await inventory.close()
+  await records.close()
+  await blobs.close()
 }
 
 function link(
