@@ -26,6 +26,7 @@ import { Scrub } from './store/scrub.ts'
 import { Uploads } from './store/uploads.ts'
 import { openCredentials } from './swarm/certificate.ts'
 import { HttpsFetcher } from './swarm/https-fetcher.ts'
+import { rateLimits } from './swarm/rate-limit.ts'
 import { Relay } from './swarm/relay.ts'
 import { TransferServer } from './swarm/server.ts'
 
@@ -165,6 +166,11 @@ async function openAll(
   const records = closing(await Records.open({ dataDir, origin: mesh.id, clock, log }))
   // Peers are cut off before the records close, which their questions read.
   closing(mesh)
+  const limits = rateLimits({
+    ...config,
+    clock,
+    onWaited: (direction, seconds) => metrics.throttledSeconds.inc({ direction }, seconds)
+  })
   // After the mesh, which is asked about every peer that connects, perhaps at once.
   const transfer: TransferServer = closing(
     await TransferServer.open({
@@ -173,10 +179,11 @@ async function openAll(
       source: blobs,
       pinned: fingerprint => mesh.isPinned(fingerprint),
       log,
-      onSent: count('transfer', 'sent')
+      onSent: count('transfer', 'sent'),
+      egress: limits.egress
     })
   )
-  const fetcher = closing(new HttpsFetcher({ credentials }))
+  const fetcher = closing(new HttpsFetcher({ credentials, ingress: limits.ingress }))
   const relay = closing(new Relay({ credentials }))
   mesh.on('away', peer => transfer.cutRelays(peer))
   const replication: Replication = closing(

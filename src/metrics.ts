@@ -13,6 +13,8 @@ export interface Metrics {
   /** `plane` is one of `registry` (clients), `mesh` (records, heartbeats), `transfer` (blobs). */
   readonly bytesReceived: Counter<'plane'>
   readonly bytesSent: Counter<'plane'>
+  /** `direction` is `egress` or `ingress`. */
+  readonly throttledSeconds: Counter<'direction'>
   readonly replicationSeconds: Histogram
   readonly collectionCandidates: Gauge
   readonly collectedBlobs: Counter
@@ -65,6 +67,12 @@ export function openMetrics(): Metrics {
       name: 'starling_bytes_sent_total',
       help: 'Bytes sent, by plane',
       labelNames: ['plane'],
+      registers
+    }),
+    throttledSeconds: new Counter({
+      name: 'starling_throttled_seconds_total',
+      help: 'Time that portions of blobs have waited for a rate limit, by direction',
+      labelNames: ['direction'],
       registers
     }),
     replicationSeconds: new Histogram({

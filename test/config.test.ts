@@ -48,6 +48,9 @@ test('a node that is told nothing has every default', async () => {
     leaseMs: 24 * 3_600_000,
     gcGraceMs: 3_600_000,
     scrubBytesPerSecond: 20 * 1024 * 1024,
+    maxEgress: 0,
+    maxIngress: 0,
+    backgroundShare: 0.25,
     logLevel: 'info'
   } satisfies Config)
   assert.notEqual(config.name, '')

@@ -256,6 +256,28 @@ export const SETTINGS = {
     fallback: '20MiB/s',
     meaning: 'how fast what is held is read again to find damage; `0` for never'
   }),
+  maxEgress: one({
+    flag: 'max-egress',
+    placeholder: 'rate',
+    format: byteRate,
+    fallback: '0',
+    meaning: 'how fast blobs go out to all other nodes together; `0` for no limit'
+  }),
+  maxIngress: one({
+    flag: 'max-ingress',
+    placeholder: 'rate',
+    format: byteRate,
+    fallback: '0',
+    meaning: 'how fast blobs come in from all other nodes together; `0` for no limit'
+  }),
+  backgroundShare: one({
+    flag: 'background-share',
+    placeholder: 'share',
+    format: share,
+    fallback: '25%',
+    meaning:
+      'of these two limits, what copies that nobody waits for may take while a client waits for others'
+  }),
   logLevel: one({
     flag: 'log-level',
     placeholder: 'level',

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '../digest.ts'
+import type { Urgency } from './schedule/messages.ts'
 
 /** A live member that may hold a blob, and how its blob plane is reached and recognised. */
 export interface Holder {
@@ -22,11 +23,18 @@ export interface Fetched {
 /** How bytes come from a holder. A seam: the bench holds other transports against HTTPS. */
 export interface Fetcher {
   /**
-   * Asks a holder for a blob from the byte `start` on. The signal ends the wait and the body.
+   * Asks a holder for a blob from the byte `start` on. The signal ends the wait and the body. Bytes
+   * that a client waits for go before others where there is a limit; by default nobody waits.
    * Throws `BLOB_UNKNOWN` when the holder has no such blob, `PEER_REFUSED` when it does not own the
    * pinned certificate, `PEER_FAILED` when it is busy, silent or does not answer by our protocol.
    */
-  open(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Fetched>
+  open(
+    holder: Holder,
+    digest: Digest,
+    start: number,
+    signal: AbortSignal,
+    urgency?: Urgency
+  ): Promise<Fetched>
   /** Ends every transfer under way. */
   close(): Promise<void>
 }

@@ -9,6 +9,9 @@ import { type Answer, readAnswer } from './answer.ts'
 import type { Credentials } from './certificate.ts'
 import { discard, isHangUp, responseOf } from './exchange.ts'
 import type { Fetched, Fetcher, Holder } from './fetcher.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { Urgency } from './schedule/messages.ts'
+import { AWAITED } from './send-blob.ts'
 import { Slots } from './slots.ts'
 
 export interface FetcherLimits {
@@ -39,32 +42,43 @@ export const FETCHER_LIMITS: FetcherLimits = {
 export class HttpsFetcher implements Fetcher {
   readonly #limits: FetcherLimits
   readonly #slots: Slots
+  readonly #ingress: RateLimit | undefined
   readonly #agents: Agents
   readonly #closing = new AbortController()
 
   constructor(options: {
     readonly credentials: Credentials
     readonly limits?: Partial<FetcherLimits>
+    /** Of all that comes in. */
+    readonly ingress?: RateLimit
   }) {
     this.#limits = { ...FETCHER_LIMITS, ...options.limits }
     const { maxTransfers: count, maxWaiting } = this.#limits
     const { credentials } = options
+    this.#ingress = options.ingress
     this.#agents = new Agents({ ...this.#limits, credentials, maxSockets: count })
     this.#slots = new Slots({ count, maxWaiting })
   }
 
-  async open(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Fetched> {
+  async open(
+    holder: Holder,
+    digest: Digest,
+    start: number,
+    signal: AbortSignal,
+    urgency: Urgency = 'background'
+  ): Promise<Fetched> {
     const either = AbortSignal.any([signal, this.#closing.signal])
     const free = await this.#slots.take(either)
     try {
-      const { answer, response } = await this.#ask(holder, digest, start, either)
+      const { answer, response } = await this.#ask(holder, pathOf(digest, urgency), start, either)
       if (answer.kind === 'ended') {
         await discard(response)
         free()
         return { sizeBytes: answer.sizeBytes, body: Readable.from([]) }
       }
       response.once('close', free)
-      return { sizeBytes: answer.sizeBytes, body: response }
+      const body = pacedBody(response, this.#ingress, urgency)
+      return { sizeBytes: answer.sizeBytes, body }
     } catch (error) {
       free()
       throw error
@@ -80,14 +94,14 @@ export class HttpsFetcher implements Fetcher {
    * A kept connection may have been closed by the other side just as we wrote to it: a request that
    * dies so before any answer is made once more.
    */
-  async #ask(holder: Holder, digest: Digest, start: number, signal: AbortSignal): Promise<Asked> {
+  async #ask(holder: Holder, path: string, start: number, signal: AbortSignal): Promise<Asked> {
     const agent = this.#agents.of(holder)
-    const first = sendRequest(agent, holder, digest, start, signal)
+    const first = sendRequest(agent, holder, path, start, signal)
     try {
       return await answerTo(first, holder, start, signal, this.#limits.answerTimeoutMs)
     } catch (error) {
       if (!first.reusedSocket || !isHangUp(error)) throw error
-      const second = sendRequest(agent, holder, digest, start, signal)
+      const second = sendRequest(agent, holder, path, start, signal)
       return answerTo(second, holder, start, signal, this.#limits.answerTimeoutMs)
     }
   }
@@ -101,12 +115,11 @@ interface Asked {
 function sendRequest(
   agent: PinnedAgent,
   { host, port }: Holder,
-  digest: Digest,
+  path: string,
   start: number,
   signal: AbortSignal
 ): ClientRequest {
   const headers = start === 0 ? {} : { range: `bytes=${start}-` }
-  const path = `/blobs/${digest}`
   const options: PinnedRequestOptions = {
     agent,
     host,
@@ -121,6 +134,23 @@ function sendRequest(
   sent.on('error', ignore)
   sent.end()
   return sent
+}
+
+function pathOf(digest: Digest, urgency: Urgency): string {
+  return `/blobs/${digest}${urgency === 'awaited' ? AWAITED : ''}`
+}
+
+/** The body, read no faster than the limit lets it come. */
+function pacedBody(body: Readable, limit: RateLimit | undefined, urgency: Urgency): Readable {
+  if (limit === undefined || limit.isUnlimited) return body
+  return Readable.from(
+    (async function* () {
+      for await (const chunk of body) {
+        await limit.take(chunk.length, urgency)
+        yield chunk
+      }
+    })()
+  )
 }
 
 async function answerTo(

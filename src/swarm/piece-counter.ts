@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../log.ts'
 import { Gate } from './gate.ts'
+import { paced } from './paced-writable.ts'
 import { PIECES_PREFIX, type PieceDesk, type PieceRequest, RETRY_HEADER } from './piece-desk.ts'
+import type { RateLimit } from './rate-limit.ts'
 import { URGENCIES } from './schedule/messages.ts'
 import { pour } from './send-blob.ts'
 
@@ -17,6 +19,7 @@ const REFUSED_RETRY_MS = 1_000
 export interface PieceCounterOptions {
   readonly log: Log
   readonly onSent: ((bytes: number) => void) | undefined
+  readonly egress: RateLimit | undefined
   /** How long a peer may read nothing of a piece that is being sent. */
   readonly stallTimeoutMs: number
 }
@@ -69,6 +72,7 @@ export class PieceCounter {
   ): Promise<void> {
     const left = new AbortController()
     response.once('close', () => left.abort(new Error('the peer left')))
+    const { egress, onSent } = this.#options
     // It may wait long for its turn; whoever asks knows how long he wants to.
     request.socket.setTimeout(0)
     const answer = await desk.want(wanted, left.signal)
@@ -79,7 +83,7 @@ export class PieceCounter {
         try {
           const { sizeBytes, body } = answer
           response.writeHead(200, { 'content-length': sizeBytes })
-          await pour(body, response, this.#options.onSent)
+          await pour(body, paced(response, egress, wanted.urgency), onSent)
           whole = true
         } finally {
           desk.sent(wanted, whole)

@@ -9,6 +9,7 @@ import type { Holder } from './fetcher.ts'
 import { readPiece } from './piece-body.ts'
 import { PieceBuffers } from './piece-buffers.ts'
 import { PIECES_PREFIX, RETRY_HEADER } from './piece-desk.ts'
+import type { RateLimit } from './rate-limit.ts'
 import type { Urgency } from './schedule/messages.ts'
 import { Slots } from './slots.ts'
 
@@ -69,6 +70,8 @@ export interface PieceFetcherOptions {
   readonly limits?: Partial<PieceFetcherLimits>
   /** Called with the number of bytes of each chunk that comes in. */
   readonly onReceived?: (bytes: number) => void
+  /** Of all pieces that come in. */
+  readonly ingress?: RateLimit
 }
 
 /**
@@ -158,7 +161,7 @@ export class PieceFetcher {
   async #take(
     response: IncomingMessage,
     holder: Holder,
-    { maxBytes, onStarted }: PieceWish
+    { maxBytes, urgency, onStarted }: PieceWish
   ): Promise<FetchedPiece> {
     const { statusCode: status, headers } = response
     const lengthBytes = wholeNumber(headers['content-length'])
@@ -166,7 +169,9 @@ export class PieceFetcher {
       onStarted?.()
       const { buffer, release } = this.#buffers.take(lengthBytes)
       try {
-        const hash = await readPiece(response, buffer, this.#options.onReceived ?? ignore)
+        const { onReceived: onBytes = ignore, ingress } = this.#options
+        const pace = (bytes: number) => ingress?.take(bytes, urgency)
+        const hash = await readPiece(response, buffer, { onBytes, pace })
         return { kind: 'arrived', bytes: buffer, hash, release }
       } catch (error) {
         release()

@@ -3,6 +3,8 @@ import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type Digest, tryDigest } from '../digest.ts'
 import { isCode } from '../errors.ts'
+import { paced } from './paced-writable.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 /** Where the bytes of complete blobs come from. */
 export interface BlobSource {
@@ -32,12 +34,14 @@ export async function sendBlob(options: {
   readonly response: ServerResponse
   readonly source: BlobSource
   readonly onSent: ((bytes: number) => void) | undefined
+  readonly egress?: RateLimit | undefined
 }): Promise<void> {
-  const { request, response, source, onSent } = options
+  const { request, response, source, onSent, egress } = options
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return end(response, 405, { allow: 'GET, HEAD' })
   }
-  const digest = digestIn(request.url)
+  const [, path, query] = PATH.exec(request.url ?? '') ?? []
+  const digest = path === undefined ? undefined : tryDigest(path)
   const stat = digest === undefined ? undefined : source.stat(digest)
   if (digest === undefined || stat === undefined) return end(response, 404)
 
@@ -55,17 +59,18 @@ export async function sendBlob(options: {
   if (body === undefined) return end(response, 404)
   response.writeHead(head.status, head.headers)
   try {
-    await pour(body, response, onSent)
+    const urgency = query === AWAITED ? 'awaited' : 'background'
+    await pour(body, paced(response, egress, urgency), onSent)
   } catch (error) {
     // The peer may leave at any byte; only a failure of the source is worth a word.
     if (!peerLeft(request)) throw error
   }
 }
 
-/** Writes all of the stream to the response and ends it; throws when either side breaks off. */
+/** Writes all of the stream to a response and ends it; throws when either side breaks off. */
 export async function pour(
   body: BlobStream,
-  response: ServerResponse,
+  response: Writable,
   onSent: ((bytes: number) => void) | undefined
 ): Promise<void> {
   if (body.sendTo !== undefined) {
@@ -82,15 +87,13 @@ interface Range {
   readonly end: number
 }
 
-const PATH = /^\/blobs\/([^/?]{1,200})$/
+/** Put after the path of a blob that a client waits for. */
+export const AWAITED = '?urgency=awaited'
+
+const PATH = /^\/blobs\/([^/?]{1,200})(\?.*)?$/
 
 /** RFC 9110, section 14.1.2, without suffixes and lists: our own fetcher sends neither. */
 const RANGE = /^bytes=(\d{1,15})-(\d{1,15})?$/
-
-function digestIn(url: string | undefined): Digest | undefined {
-  const text = PATH.exec(url ?? '')?.[1]
-  return text === undefined ? undefined : tryDigest(text)
-}
 
 function readRange(
   header: string | undefined,

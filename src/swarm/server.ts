@@ -8,6 +8,7 @@ import { Gate } from './gate.ts'
 import { Intake, type RelayHandler } from './intake.ts'
 import { PieceCounter } from './piece-counter.ts'
 import type { PieceDesk } from './piece-desk.ts'
+import type { RateLimit } from './rate-limit.ts'
 import { type BlobSource, sendBlob } from './send-blob.ts'
 import { peerFingerprint, tlsOptions } from './tls.ts'
 
@@ -49,6 +50,8 @@ export interface ServerOptions {
   readonly log: Log
   /** Called with the number of bytes of each chunk of a blob that goes out. */
   readonly onSent?: (bytes: number) => void
+  /** Of all blobs and pieces that go out. */
+  readonly egress?: RateLimit
   readonly limits?: Partial<ServerLimits>
 }
 
@@ -92,9 +95,9 @@ export class TransferServer {
     this.#options = options
     this.#limits = { ...SERVER_LIMITS, ...options.limits }
     this.#gate = new Gate(this.#limits.maxResponses, this.#limits.maxResponsesPerPeer)
-    const { log, onSent } = options
+    const { log, onSent, egress } = options
     const { stallTimeoutMs } = this.#limits
-    this.#pieces = new PieceCounter({ log, onSent, stallTimeoutMs })
+    this.#pieces = new PieceCounter({ log, onSent, egress, stallTimeoutMs })
     this.#tls = createTlsServer({
       ...tlsOptions(options.credentials),
       handshakeTimeout: this.#limits.handshakeTimeoutMs,
@@ -220,8 +223,8 @@ export class TransferServer {
       return
     }
     response.once('close', leave)
-    const { source, onSent, log } = this.#options
-    sendBlob({ request, response, source, onSent }).catch(error => {
+    const { source, onSent, egress, log } = this.#options
+    sendBlob({ request, response, source, onSent, egress }).catch(error => {
       response.destroy()
       log.warn({ err: error, peer, path: request.url }, 'blob not sent')
     })

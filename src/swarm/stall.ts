@@ -33,8 +33,13 @@ export class StallWatch {
     this.#waiting = true
   }
 
-  received(bytes: number): void {
+  /** Nothing is asked for. */
+  resting(): void {
     this.#waiting = false
+  }
+
+  received(bytes: number): void {
+    this.resting()
     this.#bytes += bytes
   }
 
