@@ -1,5 +1,6 @@
 import { StarlingError } from '../src/errors.ts'
 import { Cluster } from './cluster/cluster.ts'
+import { pullInTurn } from './cluster/in-turn.ts'
 import { type BenchNode, nodesAt } from './cluster/node.ts'
 import { type Spread, spreadOnce } from './cluster/spread.ts'
 import { makeDataDir } from './data-dir.ts'
@@ -28,7 +29,7 @@ export interface ReplicateOptions {
 export async function benchReplicate(options: ReplicateOptions): Promise<Findings> {
   const results: Replicated[] = []
   if (options.against === undefined) {
-    for (const nodes of options.nodes) results.push(await replicate(options, nodes))
+    for (const count of options.nodes) results.push(await replicate(options, count))
   } else {
     results.push(await replicateAgainst(options, options.against))
   }
@@ -37,19 +38,22 @@ export async function benchReplicate(options: ReplicateOptions): Promise<Finding
 }
 
 /** Measures one cluster of the bench's own, and takes it down. */
-export async function replicate(options: ReplicateOptions, nodes: number): Promise<Replicated> {
-  if (nodes < 2) throw new StarlingError('CONFIG_INVALID', '--nodes: two or more are needed')
+export async function replicate(options: ReplicateOptions, count: number): Promise<Replicated> {
+  if (count < 2) throw new StarlingError('CONFIG_INVALID', '--nodes: two or more are needed')
   const { link, data } = options
   await using dir = await makeDataDir(data)
-  const cluster = await Cluster.start({ nodes, link, dir: dir.path })
+  const cluster = await Cluster.start({ nodes: count, link, dir: dir.path })
   try {
     const before = await cluster.lineRate()
     const spreads = await spread(cluster.nodes, options)
     // A line that was measured in a busy moment would flatter what went through it.
     const bytesPerSecond = Math.max(before, await cluster.lineRate())
-    return await replicated(cluster.nodes, spreads, {
-      ...{ ...options, bytesPerSecond },
-      medium: dir.medium
+    const { nodes } = cluster
+    return await replicated(nodes, spreads, {
+      ...{ ...options, bytesPerSecond, medium: dir.medium },
+      ...(link === 'none' && {
+        inTurnBytesPerSecond: await pullInTurn(nodes, options.blobs * options.size)
+      })
     })
   } finally {
     await cluster.close()

@@ -15,13 +15,15 @@ export interface Asked {
   /** What plain TCP reaches each way; not a number when that is not known. */
   readonly bytesPerSecond: number
   readonly medium: string
+  /** By the receivers one after the other, from the first node, by plain HTTP. */
+  readonly inTurnBytesPerSecond?: number
 }
 
 /** Sums up the runs with one cluster: medians over runs, percentiles over receivers. */
 export async function replicated(
   nodes: readonly BenchNode[],
   spreads: readonly Spread[],
-  { size, blobs, link, bytesPerSecond, medium }: Asked
+  { size, blobs, link, bytesPerSecond, medium, inTurnBytesPerSecond }: Asked
 ) {
   const receivers = nodes.length - 1
   const pieceBytes = agreedPieceBytes(size)
@@ -55,6 +57,7 @@ export async function replicated(
     efficiency: efficiencyOf(seconds),
     efficiencyFromFirstByte: efficiencyOf(fromFirstByte),
     receivedBytesPerSecond: (blobs * size * receivers) / fromFirstByte.p100,
+    ...(inTurnBytesPerSecond !== undefined && { inTurnBytesPerSecond }),
     seedEgressRatio: of(spread => spread.seedEgressRatio),
     duplicateRatio: of(spread => spread.duplicateRatio),
     cpuShare,
@@ -97,12 +100,20 @@ export function rowsOf(result: Replicated): [string, string][] {
         ? `${inWords(result.boundSeconds)}, so efficiency ${efficiency.p100.toFixed(3)} (from the first byte ${result.efficiencyFromFirstByte.p100.toFixed(3)})`
         : UNKNOWN
     ],
+    ...togetherOrInTurn(result),
     ['seed sent', `${result.seedEgressRatio.toFixed(3)} sizes`],
     ['received twice', `${(100 * result.duplicateRatio).toFixed(2)} %`],
     ['peak memory of a node', rss === null ? UNKNOWN : formatSize(rss)],
     ['event loop late, p99', `${(1000 * result.loopDelayP99Seconds).toFixed(0)} ms`],
     ['processors busy', `${Math.round(100 * result.cpuShare)} %${late}`]
   ]
+}
+
+function togetherOrInTurn(result: Replicated): [string, string][] {
+  const { receivedBytesPerSecond: together, inTurnBytesPerSecond: inTurn } = result
+  if (inTurn === undefined) return []
+  const ratio = `${(together / inTurn).toFixed(2)} times that of plain HTTP`
+  return [['all receivers together', `${formatSize(together)}/s, ${ratio} in turn`]]
 }
 
 const UNKNOWN = 'not known'

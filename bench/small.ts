@@ -4,7 +4,7 @@ import { type MadeImage, makeImage } from '../src/demo/image.ts'
 import type { Digest } from '../src/digest.ts'
 import { untilHeld } from './cluster/blobs.ts'
 import { Cluster } from './cluster/cluster.ts'
-import type { BenchNode, LocalNode } from './cluster/node.ts'
+import { type BenchNode, cpuSecondsOf, type LocalNode } from './cluster/node.ts'
 import { machineMs } from './cluster/task.ts'
 import { makeDataDir } from './data-dir.ts'
 import { formatSize, peakRssBytes, percentile, startCpuMeter, VALID_CPU_SHARE } from './measure.ts'
@@ -47,7 +47,9 @@ async function small(cluster: Cluster, { images }: SmallOptions) {
   const last = cluster.nodes.at(-1)
   if (first === undefined || last === undefined) throw new RangeError('there are no nodes')
   const cpuShare = startCpuMeter()
+  const cpuBefore = await cpuSecondsOf(cluster.nodes)
   const allHeldSeconds = await spreadImages(cluster.nodes, first, images)
+  const cpuSecondsPerImage = ((await cpuSecondsOf(cluster.nodes)) - cpuBefore) / images
   const visible = await moveTag(first, last, images)
   const busy = cpuShare()
   const rss = await Promise.all(cluster.nodes.map(({ pid }) => peakRssBytes(pid)))
@@ -62,6 +64,7 @@ async function small(cluster: Cluster, { images }: SmallOptions) {
     layerBytes: LAYER_BYTES,
     seconds: allHeldSeconds,
     imagesPerSecond: images / allHeldSeconds,
+    cpuSecondsPerImage,
     answeredSeconds: percentiles(visible.map(each => each.answeredSeconds)),
     visibleSeconds: percentiles(visible.map(each => each.visibleSeconds)),
     staleAnswers: visible.reduce((sum, each) => sum + each.stale, 0),
@@ -157,6 +160,10 @@ function rowsOf(measured: Measured): [string, string][] {
   const busy = measured.valid ? '' : ': above 80 %, they are what was measured'
   return [
     ['images a second to all nodes', measured.imagesPerSecond.toFixed(1)],
+    [
+      'processor time of one',
+      `${(1000 * measured.cpuSecondsPerImage).toFixed(1)} ms, all nodes together`
+    ],
     ['a tag is visible elsewhere after', inMs(visibleSeconds)],
     ['its push is answered after', inMs(answeredSeconds)],
     ['stale answers', String(measured.staleAnswers)],

@@ -1,5 +1,6 @@
 import type { NodeStatus } from '../../src/demo/node-process.ts'
 import type { Digest } from '../../src/digest.ts'
+import { cpuSeconds } from '../process-cpu.ts'
 
 /** A node under measurement, of a cluster that a bench started or of one that runs already. */
 export interface BenchNode {
@@ -49,6 +50,12 @@ export async function bytesHeld(node: BenchNode): Promise<number> {
 
 export async function isReady(node: BenchNode): Promise<boolean> {
   return (await statusOf(node)).ready
+}
+
+/** Processor time that nodes have used so far; not a number when they cannot be seen. */
+export async function cpuSecondsOf(nodes: readonly BenchNode[]): Promise<number> {
+  const each = nodes.map(node => (isLocal(node) ? cpuSeconds(node.pid) : Number.NaN))
+  return (await Promise.all(each)).reduce((sum, seconds) => sum + seconds, 0)
 }
 
 async function statusOf(node: BenchNode): Promise<NodeStatus> {

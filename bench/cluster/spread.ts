@@ -1,8 +1,7 @@
 import { cpus } from 'node:os'
 import { startCpuMeter } from '../measure.ts'
-import { cpuSeconds } from '../process-cpu.ts'
 import { digestOf, newBlobs, removeBlobs, untilHeld } from './blobs.ts'
-import { type BenchNode, bytesHeld, isLocal, readMetrics } from './node.ts'
+import { type BenchNode, bytesHeld, cpuSecondsOf, readMetrics } from './node.ts'
 import { machineMs, pushInside } from './task.ts'
 
 /** How one spread of blobs from the first node to the others went. */
@@ -64,9 +63,4 @@ export async function spreadOnce(
     nodesCpuShare: nodesCpu / (seconds * cpus().length),
     loopDelayP99Seconds: Math.max(...after.map(each => each.loopDelayP99Seconds))
   }
-}
-
-async function cpuSecondsOf(nodes: readonly BenchNode[]): Promise<number> {
-  const each = nodes.map(node => (isLocal(node) ? cpuSeconds(node.pid) : Number.NaN))
-  return (await Promise.all(each)).reduce((sum, seconds) => sum + seconds, 0)
 }

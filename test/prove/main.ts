@@ -10,6 +10,9 @@ import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '../..')
 const BENCH = ['bench/main.ts']
+const REPLICATE = [...BENCH, 'replicate', '--json', '-', '--runs', '5']
+const SHAPED = [...REPLICATE, '--link', '200mbit']
+const SIMULATE = [...BENCH, 'simulate', '--nodes', '1000', '--size', '1GiB', '--json', '-']
 
 /** Name, and the arguments of `node`. */
 const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
@@ -27,7 +30,23 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['on-demand', 'test/prove/on-demand.ts'],
   ['killed-pushes', 'test/prove/killed-pushes.ts'],
   ['full-disk', 'test/prove/full-disk.ts'],
-  ['replicate', ...BENCH, 'replicate', '--nodes', '3', '--size', '256MiB', '--json', '-']
+  ['replicate', ...SHAPED, '--nodes', '2,4,8', '--size', '512MiB'],
+  ['replicate-64MiB', ...SHAPED, '--nodes', '2,4,8', '--size', '64MiB'],
+  ['replicate-8MiB', ...SHAPED, '--nodes', '8', '--size', '8MiB'],
+  ['replicate-200x1MiB', ...SHAPED, '--nodes', '8', '--size', '1MiB', '--blobs', '200'],
+  ['replicate-unshaped', ...REPLICATE, '--link', 'none', '--nodes', '4', '--size', '1GiB'],
+  ['calibrate', ...BENCH, 'calibrate', '--json', '-'],
+  ['small', ...BENCH, 'small', '--images', '200', '--json', '-'],
+  ['join', ...BENCH, 'join', '--size', '2GiB', '--json', '-'],
+  ['simulate', ...SIMULATE],
+  ['simulate-kraken', ...SIMULATE, '--policy', 'kraken'],
+  ['simulate-slow', ...SIMULATE, '--slow', '0.1'],
+  ['simulate-slow-kraken', ...SIMULATE, '--slow', '0.1', '--policy', 'kraken'],
+  ['simulate-odd', ...SIMULATE, '--dead', '0.05', '--late', '0.05', '--corrupt', '1'],
+  [
+    'simulate-odd-kraken',
+    ...[...SIMULATE, '--dead', '0.05', '--late', '0.05', '--corrupt', '1', '--policy', 'kraken']
+  ]
 ]
 
 const only = process.argv.slice(2)
