@@ -2,7 +2,7 @@ import { StarlingError } from '../src/errors.ts'
 import { formatRate, formatSize, plural } from './measure.ts'
 import { replicate } from './replicate.ts'
 import type { Replicated } from './replicated.ts'
-import type { Findings } from './report.ts'
+import { type Findings, failing } from './report.ts'
 import { type Simulated, simulateSpread } from './simulate.ts'
 
 export interface CalibrateOptions {
@@ -39,12 +39,11 @@ export async function benchCalibrate(options: CalibrateOptions): Promise<Finding
   }
   const worst = Math.max(...compared.map(({ difference }) => Math.abs(difference.p100)))
   const valid = compared.every(each => each.valid)
-  const failure = failureOf(worst, valid)
   return {
     title: `calibrate: ${formatSize(size)}, ${formatRate(link)}, ${plural(runs, 'run')}: real beside simulated`,
     rows: compared.map(rowOf),
     json: { bench: 'calibrate', sizeBytes: size, link, runs, results: compared, worst, valid },
-    ...(failure !== undefined && { failure })
+    ...failing(failuresOf(worst, valid))
   }
 }
 
@@ -72,10 +71,10 @@ function compare(real: Replicated, simulated: Simulated) {
   }
 }
 
-function failureOf(worst: number, valid: boolean): string | undefined {
-  if (worst <= MAX_DIFFERENCE) return undefined
+function failuresOf(worst: number, valid: boolean): string[] {
+  if (worst <= MAX_DIFFERENCE) return []
   const off = `real and simulated times are ${percent(worst)} apart, ${percent(MAX_DIFFERENCE)} are allowed`
-  return valid ? off : `${off}; but the processors were busy above 80 %`
+  return [valid ? off : `${off}; but the processors were busy above 80 %`]
 }
 
 function rowOf({ nodes, real, simulated, difference, cpuShare }: Compared): [string, string] {

@@ -9,6 +9,7 @@ import {
   count,
   counts,
   dataOption,
+  expectOption,
   jsonOption,
   linkOption,
   list,
@@ -49,6 +50,7 @@ program
     list
   )
   .option('--registry <url>', 'with --against: the registry URL of the seed')
+  .addOption(expectOption())
   .addOption(runsOption(3))
   .addOption(dataOption())
   .addOption(jsonOption())
@@ -129,6 +131,7 @@ program
   )
   .option('--rings <count>', 'overlay of so many rings, instead of the default', count)
   .option('--piece-size <size>', 'pieces of this size, instead of the default', size)
+  .addOption(expectOption())
   .option('--pieces', 'put into the JSON when each piece came to each node')
   .addOption(jsonOption())
   .action(async options => print(benchSimulate(options), options.json))

@@ -57,6 +57,11 @@ export function dataOption(): Option {
   return new Option('--data <dir>', 'where data is kept, instead of tmpfs')
 }
 
+export function expectOption(): Option {
+  const meaning = 'exit 1 when the last node stays below this efficiency'
+  return new Option('--expect <efficiency>', meaning).argParser(share)
+}
+
 export function jsonOption(): Option {
   return new Option('--json <file>', 'write one JSON object to a file, - for standard output')
 }

@@ -4,8 +4,8 @@ import { pullInTurn } from './cluster/in-turn.ts'
 import { type BenchNode, nodesAt } from './cluster/node.ts'
 import { type Spread, spreadOnce } from './cluster/spread.ts'
 import { makeDataDir } from './data-dir.ts'
-import { type Replicated, replicated, rowsOf, titleOf } from './replicated.ts'
-import { type Findings, together } from './report.ts'
+import { type Replicated, replicated, rowsOf, shortfallsOf, titleOf } from './replicated.ts'
+import { type Findings, failing, together } from './report.ts'
 
 export interface ReplicateOptions {
   /** One cluster after another, of so many nodes each, the seed included. */
@@ -19,6 +19,8 @@ export interface ReplicateOptions {
   readonly data?: string
   readonly against?: readonly string[]
   readonly registry?: string
+  /** The efficiency of the last node that is to be shown. */
+  readonly expect?: number
 }
 
 /**
@@ -33,7 +35,10 @@ export async function benchReplicate(options: ReplicateOptions): Promise<Finding
   } else {
     results.push(await replicateAgainst(options, options.against))
   }
-  const findings = results.map(json => ({ title: titleOf(json), rows: rowsOf(json), json }))
+  const findings = results.map(json => ({
+    ...{ title: titleOf(json), rows: rowsOf(json), json },
+    ...failing(options.expect === undefined ? [] : shortfallsOf(json, options.expect))
+  }))
   return together('replicate', findings)
 }
 

@@ -76,6 +76,27 @@ interface Times {
   readonly p100: number
 }
 
+/** A swarm that works well keeps within these whatever its time (issue 5). */
+const MAX_SEED_EGRESS_RATIO = 1.15
+const MAX_DUPLICATE_RATIO = 0.02
+
+/** In words, what is worse than it is to be. */
+export function shortfallsOf(result: Replicated, efficiency: number): string[] {
+  const { receivers, efficiency: found, seedEgressRatio, duplicateRatio, valid } = result
+  const shortfalls: string[] = []
+  if (!(found.p100 >= efficiency)) {
+    shortfalls.push(`efficiency ${found.p100.toFixed(3)}, expected ${efficiency}`)
+  }
+  if (!(seedEgressRatio <= MAX_SEED_EGRESS_RATIO)) {
+    shortfalls.push(`the seed sent ${seedEgressRatio.toFixed(2)} sizes`)
+  }
+  if (!(duplicateRatio <= MAX_DUPLICATE_RATIO)) {
+    shortfalls.push(`${(100 * duplicateRatio).toFixed(1)} % were received twice`)
+  }
+  const where = `1 node to ${receivers}${valid ? '' : ', processors too busy to say'}`
+  return shortfalls.map(shortfall => `${where}: ${shortfall}`)
+}
+
 export function titleOf(result: Replicated): string {
   const { blobs, sizeBytes, receivers, link, medium, runs } = result
   const what = blobs === 1 ? formatSize(sizeBytes) : `${blobs} blobs of ${formatSize(sizeBytes)}`

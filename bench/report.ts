@@ -20,8 +20,14 @@ export function together(bench: string, findings: readonly Findings[]): Findings
     rows: findings.flatMap(({ title, rows }, index) =>
       index === 0 ? rows : [['', ''] as const, [title, ''] as const, ...rows]
     ),
-    json: { bench, results: findings.map(({ json }) => json) }
+    json: { bench, results: findings.map(({ json }) => json) },
+    ...failing(findings.flatMap(({ failure }) => failure ?? []))
   }
+}
+
+/** The part of findings that says what was to be shown and was not, if there is any. */
+export function failing(failures: readonly string[]): Pick<Findings, 'failure'> {
+  return failures.length === 0 ? {} : { failure: failures.join('; ') }
 }
 
 /** Prints the table, and writes the object to a file, or to standard output for `-`. */

@@ -1,7 +1,7 @@
 import { StarlingError } from '../src/errors.ts'
 import { agreedPieceBytes, boundOf } from './bound.ts'
 import { formatSize, median, plural } from './measure.ts'
-import { type Findings, together } from './report.ts'
+import { type Findings, failing, together } from './report.ts'
 import { kraken } from './simulation/kraken.ts'
 import type { Outcome } from './simulation/outcome.ts'
 import { type Policy, starling } from './simulation/policy.ts'
@@ -24,6 +24,8 @@ export interface SimulateOptions {
   readonly policy: (typeof POLICIES)[number]
   readonly rings?: number
   readonly pieceSize?: number
+  /** The efficiency of the last fast node that is to be shown. */
+  readonly expect?: number
   /** Also tell when each piece came to each node, for a picture. */
   readonly pieces?: boolean
 }
@@ -65,7 +67,17 @@ export function simulateSpread(options: SimulateOptions): Findings & { readonly 
     ...simulated(options, policy, outcome, { boundSeconds, wallSeconds }),
     ...(options.pieces && { pieces: traces })
   }
-  return { title: titleOf(json), rows: rowsOf(json), json }
+  return {
+    ...{ title: titleOf(json), rows: rowsOf(json), json },
+    ...failing(shortfallsOf(json, options.expect ?? 0))
+  }
+}
+
+function shortfallsOf({ receivers, incomplete, fastEfficiency }: Simulated, efficiency: number) {
+  if (incomplete > 0) return [`1 node to ${receivers}: ${plural(incomplete, 'node')} not complete`]
+  if (fastEfficiency.p100 >= efficiency) return []
+  const found = fastEfficiency.p100.toFixed(3)
+  return [`1 node to ${receivers}: efficiency ${found}, expected ${efficiency}`]
 }
 
 function policyOf({ policy, rings, pieceSize }: SimulateOptions): Policy {
