@@ -1,58 +1,42 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
-import { Cluster } from '../helpers/cluster.ts'
+import { test } from 'node:test'
 import { run } from '../helpers/command.ts'
 import { debianImage } from './debian.ts'
+import { openPair } from './pair.ts'
+
+const pair = openPair('buildah')
 
 const INSECURE = '--tls-verify=false'
 
-let cluster: Cluster
-let directory: string
-let first: string
-let second: string
-
-before(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'starling-buildah-'))
-  const started = await Cluster.start(2)
-  cluster = started.cluster
-  ;[first, second] = started.nodes.map(node => node.addresses.registry) as [string, string]
-})
-
-after(async () => {
-  await cluster?.close()
-  await rm(directory, { recursive: true, force: true })
-})
-
 test('buildah builds on an image from one node and pushes the result, which runs from another', async () => {
   const { layout } = await debianImage()
-  const base = `docker://${first}/base/debian:bookworm`
+  const base = `docker://${pair.first}/base/debian:bookworm`
   await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${layout}:bookworm`, base])
 
   const container = await buildah(
     'from',
     INSECURE,
     '--pull-always',
-    `${second}/base/debian:bookworm`
+    `${pair.second}/base/debian:bookworm`
   )
-  await writeFile(join(directory, 'greeting'), 'hello from a layer\n')
-  await buildah('copy', container, join(directory, 'greeting'), '/greeting')
+  await writeFile(join(pair.directory, 'greeting'), 'hello from a layer\n')
+  await buildah('copy', container, join(pair.directory, 'greeting'), '/greeting')
   await buildah('commit', container, 'app')
-  const digestFile = join(directory, 'digest')
+  const digestFile = join(pair.directory, 'digest')
   await buildah(
     'push',
     INSECURE,
     '--digestfile',
     digestFile,
     'app',
-    `docker://${second}/team/app:1`
+    `docker://${pair.second}/team/app:1`
   )
   await buildah('rm', container)
   await buildah('rmi', '--all', '--force')
 
-  const pulled = await buildah('from', INSECURE, `${first}/team/app:1`)
+  const pulled = await buildah('from', INSECURE, `${pair.first}/team/app:1`)
   const printed = await buildah('run', '--isolation=chroot', pulled, 'cat', '/greeting')
   assert.equal(printed, 'hello from a layer')
   const inspected = await buildah(
@@ -66,7 +50,12 @@ test('buildah builds on an image from one node and pushes the result, which runs
 })
 
 function buildah(...args: string[]): Promise<string> {
-  const storage = ['--root', join(directory, 'storage'), '--runroot', join(directory, 'run')]
+  const storage = [
+    '--root',
+    join(pair.directory, 'storage'),
+    '--runroot',
+    join(pair.directory, 'run')
+  ]
   // The vfs driver works on any file system and leaves nothing mounted.
   return run('buildah', [...storage, ...args], { env: { STORAGE_DRIVER: 'vfs' } })
 }

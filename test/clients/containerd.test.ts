@@ -1,36 +1,27 @@
 /** containerd by itself: as a client that pushes, and as a node that pulls through `hosts.toml`. */
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Cluster } from '../helpers/cluster.ts'
+import { after, test } from 'node:test'
 import { run } from '../helpers/command.ts'
 import { Containerd } from './containerd.ts'
 import { debianImage, type LayoutImage } from './debian.ts'
+import { openPair } from './pair.ts'
 
 const NAME = 'registry.example/library/debian:bookworm'
 
-let cluster: Cluster
 let containerd: Containerd
 let image: LayoutImage
-let first: string
-let second: string
 
-before(async () => {
+const pair = openPair('containerd', async pair => {
   image = await debianImage()
-  const started = await Cluster.start(2)
-  cluster = started.cluster
-  ;[first, second] = started.nodes.map(node => node.addresses.registry) as [string, string]
   containerd = await Containerd.start()
-  const target = `docker://${first}/${NAME}`
+  const target = `docker://${pair.first}/${NAME}`
   await run('skopeo', ['copy', '--dest-tls-verify=false', `oci:${image.layout}:bookworm`, target])
 })
 
-after(async () => {
-  await containerd?.close()
-  await cluster?.close()
-})
+after(() => containerd?.close())
 
 test('containerd pulls by a name of another registry, through a mirror that hosts.toml gives it', async () => {
-  await containerd.mirror('registry.example', second)
+  await containerd.mirror('registry.example', pair.second)
   await containerd.images.pull(NAME)
   assert.equal(await containerd.digestOf(NAME), image.digest)
 })
@@ -42,21 +33,21 @@ test('containerd pulls by the digest, too', async () => {
 })
 
 test('containerd pushes to one node what is then the same on another', async () => {
-  const pushed = `${second}/pushed/debian:by-containerd`
+  const pushed = `${pair.second}/pushed/debian:by-containerd`
   await containerd.push(NAME, pushed)
-  assert.equal(await digestAt(`${first}/pushed/debian:by-containerd`), image.digest)
+  assert.equal(await digestAt(`${pair.first}/pushed/debian:by-containerd`), image.digest)
 })
 
 test('containerd pushes again what is there, and to another repository of the same node', async () => {
-  await containerd.push(NAME, `${second}/pushed/debian:by-containerd`)
-  await containerd.push(NAME, `${second}/pushed/again:1`)
-  assert.equal(await digestAt(`${first}/pushed/again:1`), image.digest)
+  await containerd.push(NAME, `${pair.second}/pushed/debian:by-containerd`)
+  await containerd.push(NAME, `${pair.second}/pushed/again:1`)
+  assert.equal(await digestAt(`${pair.first}/pushed/again:1`), image.digest)
 })
 
 test('what containerd pushed, it pulls from nothing and runs', async () => {
   await containerd.forget(NAME)
-  const name = `${first}/pushed/again:1`
-  await containerd.mirror(first, first)
+  const name = `${pair.first}/pushed/again:1`
+  await containerd.mirror(pair.first, pair.first)
   await containerd.images.pull(name)
   assert.match(await containerd.runIn(name, 'one', 'cat', '/etc/debian_version'), /^12\./)
 })
