@@ -58,7 +58,7 @@ const MAX_NEWS = 128
  * between exchanges but what was merged, so an exchange that is cut off goes on where it was.
  *
  * With `lastEqual` the records that each side applied since then are exchanged first, for a peer
- * that was out of reach of gossip. It ends when both are equal, or a round changed nothing.
+ * that was out of reach of gossip. It ends when both are equal, or two rounds changed nothing.
  *
  * Throws `PEER_FAILED` for answers that make no sense, and what `ask`, the store or the signal throw.
  */
@@ -75,6 +75,7 @@ export async function reconcile(
   let received = 0
   let sent = 0
   let refused: unknown
+  let isInVain = false
   const count = (moved: Moved) => {
     received += moved.received
     sent += moved.sent
@@ -92,7 +93,9 @@ export async function reconcile(
     const prefixes = await findDifferences(mine, answer.summaries, exchange)
     const moved = count(await exchangeRanges(mine, prefixes, exchange))
     if (refused !== undefined) return { received, sent, end: 'refused', refused }
-    if (!moved) return { received, sent, end: 'stuck' }
+    // Gossip may have brought what differed meanwhile: only a second round in vain says that it stays.
+    if (!moved && isInVain) return { received, sent, end: 'stuck' }
+    isInVain = !moved
   }
 }
 

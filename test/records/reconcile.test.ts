@@ -125,6 +125,18 @@ test('writes that go on meanwhile are picked up by another round', async () => {
   assert.deepEqual(mine.root(), theirs.root())
 })
 
+test('what gossip brings while it is looked for leaves nothing to move, and the sets are equal', async () => {
+  const records = numbered(0, 50)
+  const mine = new MemoryStore(records.slice(1))
+  const wire = wireTo(new MemoryStore(records))
+  const ask = async (request: Uint8Array) => {
+    if (decodeRequest(request).kind === 'get')
+      for (const record of records.slice(0, 1)) mine.add(record)
+    return await wire.ask(request)
+  }
+  assert.deepEqual(await reconcile(mine, ask, unaborted), { received: 0, sent: 0, end: 'equal' })
+})
+
 test('two real stores converge', async t => {
   const a = await openRecords(t)
   const b = await openRecords(t, { origin: 'node-b' })
