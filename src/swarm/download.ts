@@ -9,6 +9,7 @@ import { STALL_LIMITS, type StallLimits } from './stall.ts'
 export interface Sink {
   /** How many bytes it has. */
   readonly offset: number
+  /** Takes a chunk for good: who gives it may not even look at its length again. */
   append(chunk: Uint8Array): Promise<void>
   /** Verifies and keeps the blob. Throws `DIGEST_INVALID` when the bytes are not those of the digest. */
   commit(): Promise<void>
@@ -125,10 +126,11 @@ class Run {
       limits: this.#options.limits ?? STALL_LIMITS,
       agree: sizeBytes => this.#agree(holder, sizeBytes),
       take: async chunk => {
-        await sink.append(chunk)
+        const { length } = chunk
         this.#contributions.add(holder, chunk)
         this.#replay?.add(chunk)
-        onReceived?.(chunk.length)
+        await sink.append(chunk)
+        onReceived?.(length)
       }
     })
     return received.kind === 'complete'

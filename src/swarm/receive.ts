@@ -26,6 +26,7 @@ export interface ReceiveOptions {
   readonly limits: StallLimits
   /** Judges the announced size before a byte is taken. */
   readonly agree: (sizeBytes: number) => 'yes' | 'disputed' | 'wrong'
+  /** Takes a chunk for good. */
   readonly take: (chunk: Uint8Array) => Promise<void>
 }
 
@@ -75,12 +76,13 @@ async function drain(
       }
       signal.throwIfAborted()
       if (next.done) break
-      watch.received(next.value.length)
-      if (start + bytes + next.value.length > sizeBytes) {
+      const { length } = next.value
+      watch.received(length)
+      if (start + bytes + length > sizeBytes) {
         return { kind: 'wrong', bytes, error: wrongSize(holder) }
       }
       await take(next.value)
-      bytes += next.value.length
+      bytes += length
     }
   } finally {
     watch.stop()

@@ -149,6 +149,10 @@ export class MemorySink implements Sink {
 
   async append(chunk: Uint8Array): Promise<void> {
     this.#chunks.push(Buffer.from(chunk))
+    // As the store does, which makes every later look at the chunk a failure.
+    const { buffer } = chunk
+    const isAlone = buffer instanceof ArrayBuffer && buffer.byteLength === chunk.byteLength
+    if (isAlone) buffer.transfer(0)
   }
 
   async commit(): Promise<void> {
