@@ -54,8 +54,12 @@ export class PieceClaims {
     await disk.remove(path)
     const file = await disk.openFile(path)
     const entries = [...held].map(([piece, hash]) => entryOf(piece, hash))
-    const chunks = [headerOf(shape), ...entries]
-    await file.write(chunks, 0)
+    try {
+      await file.write([headerOf(shape), ...entries], 0)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
     return new PieceClaims(file, HEADER_BYTES + entries.length * ENTRY_BYTES)
   }
 

@@ -10,6 +10,8 @@ export interface PieceFileOptions extends PiecePlace {
   readonly sizeBytes?: number
   /** Hashed as the file fills up; another one costs a second reading at commit. */
   readonly algorithm: Algorithm
+  /** Dirty bytes are sent to the disk in portions of this size; 64 MiB by default. */
+  readonly syncEveryBytes?: number
   /** Makes it a blob under its digest, or drops it when that blob is held. */
   readonly settle: (digest: Digest, verified: Verified) => Promise<BlobStat>
   /** Takes a name for it, or throws `UNAVAILABLE`; and lets one go. */

@@ -11,6 +11,7 @@ import { PieceMap } from './piece-map.ts'
 import { PieceStorage } from './piece-storage.ts'
 import { PieceWrites } from './piece-writes.ts'
 import { type ByteRange, RangeStream, withinSize } from './range-stream.ts'
+import { SYNC_EVERY_BYTES } from './writer.ts'
 
 type State =
   | { readonly kind: 'open' }
@@ -59,7 +60,8 @@ export class PieceFile {
     this.#storage = storage
     this.#map = new PieceMap(options.pieceBytes, options.sizeBytes, held)
     this.#followers = new PieceFollowers(this.#map)
-    this.#writes = new PieceWrites(() => storage.sync())
+    const { syncEveryBytes = SYNC_EVERY_BYTES } = options
+    this.#writes = new PieceWrites(syncEveryBytes, () => storage.sync())
     this.#hash = this.#newHash(options.algorithm)
     this.#hash.advance()
   }

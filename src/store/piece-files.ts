@@ -20,6 +20,8 @@ export interface PiecesShape {
   readonly sizeBytes?: number
   /** Of the digest that is expected; sha256 by default. */
   readonly algorithm?: Algorithm
+  /** What is written is made durable in portions of this size; 64 MiB by default. */
+  readonly syncEveryBytes?: number
   readonly signal?: AbortSignal
 }
 

@@ -1,7 +1,5 @@
-import { SYNC_EVERY_BYTES } from './writer.ts'
-
-/** Beyond so many bytes that are not durable, writes wait: the disk sets the pace. */
-const MAX_UNSYNCED_BYTES = 2 * SYNC_EVERY_BYTES
+/** Beyond so many portions that are not durable, writes wait: the disk sets the pace. */
+const MAX_UNSYNCED_PORTIONS = 2
 
 /** Writes at once: Node has four threads for files, and a slow disk may not take all of them. */
 const MAX_WRITES = 2
@@ -12,6 +10,7 @@ const MAX_WRITES = 2
  * fails is the last.
  */
 export class PieceWrites {
+  readonly #portionBytes: number
   readonly #sync: () => Promise<void>
   #writing = 0
   #unsyncedBytes = 0
@@ -19,13 +18,15 @@ export class PieceWrites {
   #failure: { readonly error: unknown } | undefined
   #changed = Promise.withResolvers<void>()
 
-  constructor(sync: () => Promise<void>) {
+  constructor(portionBytes: number, sync: () => Promise<void>) {
+    this.#portionBytes = portionBytes
     this.#sync = sync
   }
 
   /** Does a write of so many bytes when there is room. Throws what it throws, or a sync has thrown. */
   async take(bytes: number, write: () => Promise<void>): Promise<void> {
-    while (this.#writing >= MAX_WRITES || this.#unsyncedBytes >= MAX_UNSYNCED_BYTES) {
+    const maxUnsyncedBytes = MAX_UNSYNCED_PORTIONS * this.#portionBytes
+    while (this.#writing >= MAX_WRITES || this.#unsyncedBytes >= maxUnsyncedBytes) {
       this.#check()
       await this.#changed.promise
     }
@@ -38,7 +39,7 @@ export class PieceWrites {
       this.#writing -= 1
       this.#tell()
     }
-    if (this.#unsyncedBytes >= SYNC_EVERY_BYTES) this.#syncing ??= this.#run()
+    if (this.#unsyncedBytes >= this.#portionBytes) this.#syncing ??= this.#run()
   }
 
   /** Waits for a sync under way, if there is one. Throws what any has thrown. */

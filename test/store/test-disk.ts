@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type Disk, type DiskFile, nodeDisk } from '../../src/store/disk.ts'
 
@@ -11,15 +11,23 @@ export interface Step {
 /** What a power cut may do to that which was not synced. */
 export interface PowerCut {
   readonly names: 'kept' | 'dropped'
-  readonly bytes: 'kept' | 'dropped' | 'zeroed'
+  /** `torn` keeps the first half of each write. */
+  readonly bytes: 'kept' | 'dropped' | 'zeroed' | 'torn'
+}
+
+interface Extent {
+  readonly start: number
+  readonly end: number
 }
 
 interface FileState {
-  writtenBytes: number
   syncedBytes: number
+  unsynced: Extent[]
 }
 
-type Name = { kind: 'renamed'; from: string; path: string } | { kind: 'made'; path: string }
+type Name =
+  | { kind: 'renamed'; from: string; path: string }
+  | { kind: 'made' | 'created'; path: string }
 
 /**
  * A disk that records what is asked of it, refuses what it is told to refuse, and can be cut off:
@@ -28,6 +36,8 @@ type Name = { kind: 'renamed'; from: string; path: string } | { kind: 'made'; pa
  */
 export class TestDisk implements Disk {
   readonly steps: Step[] = []
+  /** Those that have ended, each with how many had ended when it began. */
+  readonly done: (Step & { readonly since: number })[] = []
   /** Gives the error for a step that is to fail. */
   refuse: (step: Step, index: number) => Error | undefined = () => undefined
   /** What a write waits for before it begins. */
@@ -51,40 +61,43 @@ export class TestDisk implements Disk {
   }
 
   async losePower(cut: PowerCut): Promise<void> {
-    if (cut.bytes !== 'kept') {
-      for (const [path, { writtenBytes, syncedBytes }] of this.#files) {
-        if (writtenBytes <= syncedBytes) continue
-        await truncate(path, syncedBytes)
-        if (cut.bytes === 'zeroed') await truncate(path, writtenBytes)
-      }
-    }
+    for (const [path, state] of this.#files) await loseBytes(path, state, cut.bytes)
     if (cut.names === 'kept') return
     for (const name of this.#unsyncedNames.toReversed()) {
       if (name.kind === 'renamed') await rename(name.path, name.from)
-      else await rm(name.path, { recursive: true })
+      else await rm(name.path, { recursive: true, force: true })
     }
   }
 
   async openFile(path: string): Promise<DiskFile> {
     this.#step('open', path)
+    const isNew = !(await namesIn(dirname(path))).includes(basename(path))
     const file = await nodeDisk.openFile(path)
+    if (isNew) this.#unsyncedNames.push({ kind: 'created', path })
     const { sizeBytes } = await file.stat()
-    const state = { writtenBytes: sizeBytes, syncedBytes: sizeBytes }
+    const state: FileState = this.#files.get(path) ?? { syncedBytes: sizeBytes, unsynced: [] }
     this.#files.set(path, state)
     return {
       write: async (chunks, position) => {
         this.#step('write', path)
         await this.beforeWrite()
+        const bytes = chunks.reduce((sum, { length }) => sum + length, 0)
+        state.unsynced.push({ start: position, end: position + bytes })
+        const since = this.done.length
         await file.write(chunks, position)
-        for (const chunk of chunks) state.writtenBytes += chunk.length
+        this.done.push({ kind: 'write', path, since })
       },
       read: (buffer, position) => file.read(buffer, position),
       stat: () => file.stat(),
       datasync: async () => {
         this.#step('datasync', path)
-        const bytes = state.writtenBytes
+        const before = new Set(state.unsynced)
+        const { sizeBytes: syncedBytes } = await file.stat()
+        const since = this.done.length
         await file.datasync()
-        state.syncedBytes = bytes
+        state.syncedBytes = syncedBytes
+        state.unsynced = state.unsynced.filter(extent => !before.has(extent))
+        this.done.push({ kind: 'datasync', path, since })
       },
       close: () => file.close()
     }
@@ -101,7 +114,9 @@ export class TestDisk implements Disk {
 
   async syncDirectory(path: string): Promise<void> {
     this.#step('sync', path)
+    const since = this.done.length
     await nodeDisk.syncDirectory(path)
+    this.done.push({ kind: 'sync', path, since })
     this.#unsyncedNames = this.#unsyncedNames.filter(name => dirname(name.path) !== path)
   }
 
@@ -123,6 +138,23 @@ export class TestDisk implements Disk {
     const refusal = this.refuse(step, this.steps.length)
     if (refusal !== undefined) throw refusal
     this.steps.push(step)
+  }
+}
+
+/** Takes away what was not synced: a write that was under way may have got as far as any. */
+async function loseBytes(
+  path: string,
+  { syncedBytes, unsynced }: FileState,
+  how: PowerCut['bytes']
+): Promise<void> {
+  if (how === 'kept' || unsynced.length === 0) return
+  if (how === 'dropped') await truncate(path, syncedBytes)
+  const { size } = await stat(path)
+  await using file = await open(path, 'r+')
+  for (const { start, end } of unsynced) {
+    const from = how === 'torn' ? Math.ceil((start + end) / 2) : start
+    const bytes = Math.min(end, size) - from
+    if (bytes > 0) await file.write(Buffer.alloc(bytes), 0, bytes, from)
   }
 }
 
