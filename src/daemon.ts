@@ -199,7 +199,7 @@ async function openAll(
       leaseMs: config.leaseMs,
       gcGraceMs: config.gcGraceMs,
       ...{ blobs, uploads, records, mesh, fetcher, relay, disk, metrics },
-      ...{ clock, random, log }
+      ...{ dataDir, clock, random, log }
     })
   )
   const failed = Promise.withResolvers<never>()

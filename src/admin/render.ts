@@ -1,4 +1,4 @@
-import type { CopiesDocument, ImageStatus, StatusDocument } from './status.ts'
+import type { CopiesDocument, DegradedImage, StatusDocument } from './status.ts'
 
 /** A status for people: a headline, then a table for each kind of thing that there is any of. */
 export function renderStatus(status: StatusDocument): string {
@@ -20,12 +20,13 @@ export function renderStatus(status: StatusDocument): string {
     `${formatBytes(done)} of ${bytes === null ? '?' : formatBytes(bytes)}`,
     `from ${from.join(', ')}`
   ])
+  const rowOf = (image: DegradedImage) => imageRow(image, status.holders)
   return [
     ...lines,
     ...section('peers', peers),
-    ...section('images', status.images.map(imageRow)),
+    ...section('images', status.images.map(rowOf)),
     ...section('transfers', transfers),
-    ...section('with fewer copies than asked for', status.degraded.map(imageRow))
+    ...section('with fewer copies than asked for', status.degraded.map(rowOf))
   ].join('\n')
 }
 
@@ -43,12 +44,15 @@ export function renderCopies({ reference, digest, nodes }: CopiesDocument): stri
   return others.length === 0 ? line : `${line}; ${others.join(', ')}`
 }
 
-function imageRow({ repository, tag, digest, bytes, copies }: ImageStatus): string[] {
+function imageRow(
+  { repository, tag, digest, bytes, copies }: DegradedImage,
+  holders: number
+): string[] {
   return [
-    `${repository}:${tag}`,
+    tag === null ? repository : `${repository}:${tag}`,
     shorten(digest),
     bytes === null ? '?' : formatBytes(bytes),
-    copies === null ? 'copies unknown' : count(copies, 'copy', 'copies')
+    copies === null ? 'copies unknown' : `copies ${copies} of ${holders}`
   ]
 }
 

@@ -8,13 +8,15 @@ export interface StatusDocument {
   readonly reason: string
   /** The members of the cluster except this one. */
   readonly peers: readonly PeerStatus[]
+  /** How many members not gone should hold every image, this one included. */
+  readonly holders: number
   readonly blobs: BlobsStatus
   /** One page, by repository and then tag, in byte order. */
   readonly images: readonly ImageStatus[]
   readonly transfers: readonly TransferStatus[]
   readonly disk: DiskStatus
   /** Images acknowledged with fewer copies than asked for, until they have them. */
-  readonly degraded: readonly ImageStatus[]
+  readonly degraded: readonly DegradedImage[]
 }
 
 export interface NodeStatus {
@@ -52,6 +54,11 @@ export interface ImageStatus {
   readonly bytes: number | null
   /** Live members, this one included, known to hold all of it; `null` when none can be judged. */
   readonly copies: number | null
+}
+
+export interface DegradedImage extends Omit<ImageStatus, 'tag'> {
+  /** `null` for what was pushed by digest alone. */
+  readonly tag: string | null
 }
 
 export interface TransferStatus {

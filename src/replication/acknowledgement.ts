@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { decode, encode } from 'cborg'
 import type { Clock } from '../clock.ts'
 import { withDeadline } from '../deadline.ts'
 import type { Digest } from '../digest.ts'
@@ -9,32 +7,21 @@ import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Applied, Records } from '../records/records.ts'
+import { HOLD_SLICE_MS, type Hold as HoldQuestion } from './hold.ts'
 import type { Inventory } from './inventory.ts'
+import type { Owed, PushedImage } from './owed.ts'
 import { Teller } from './teller.ts'
-import { decodeHave, encodeHave } from './wire.ts'
 
-/** Answers once the whole image is held, or when the time is over. */
-const HOLD_PROTOCOL = 'hold/1'
-const MAX_HOLD_BYTES = 1024
-/** One question waits so long at most, so that a member that has died is soon not waited for. */
-const HOLD_SLICE_MS = 2_000
 /** Besides those needed, so many more are asked, so that one slow member does not decide. */
 const SPARE_HOLDERS = 2
-const RETRY_MS = 50
-/** More images than an outage is likely to see; the metric of under-replicated ones counts all. */
-const MAX_OWED = 10_000
-
-export interface PushedImage {
-  readonly repository: string
-  /** None for a push by digest. */
-  readonly tags: readonly string[]
-  readonly digest: Digest
-}
 
 export interface AcknowledgementOptions {
   readonly mesh: Mesh
   readonly records: Records
-  readonly inventory: Inventory
+  readonly inventory: Pick<Inventory, 'graph' | 'holdsAll' | 'whenHeld'>
+  readonly question: Pick<HoldQuestion, 'ask'>
+  /** Takes what was acknowledged short. */
+  readonly owed: Pick<Owed, 'add'>
   /** K: on how many members a write must be before it is answered without a warning. */
   readonly copies: number | 'all'
   /** Whether this node is one that holds everything. */
@@ -55,17 +42,11 @@ export interface AcknowledgementOptions {
 export class Acknowledgement {
   readonly #options: AcknowledgementOptions
   readonly #teller: Teller
-  readonly #owed = new Map<string, PushedImage>()
 
   constructor(options: AcknowledgementOptions) {
     this.#options = options
-    const { mesh, records, inventory, clock, log } = options
+    const { mesh, records, clock, log } = options
     this.#teller = new Teller({ mesh, records, clock, log })
-    mesh.handle(HOLD_PROTOCOL, MAX_HOLD_BYTES, async (_peer, request, left) => {
-      const [manifest] = decodeHave(request)
-      const time = withDeadline(HOLD_SLICE_MS, left)
-      return encode(manifest !== undefined && (await inventory.whenHeld(manifest, time)))
-    })
   }
 
   /**
@@ -103,18 +84,8 @@ export class Acknowledgement {
     const got = Math.min(copies, confirmed + 1)
     if (got >= wanted) return notConfirmedBy(silent)
     const words = this.#short(got, wanted)
-    if (this.#owed.size < MAX_OWED) this.#owed.set(keyOf(image), image)
+    this.#options.owed.add(image)
     return [...notConfirmedBy(silent), words]
-  }
-
-  /** The images that were acknowledged with fewer copies than asked for, and may still lack some. */
-  owed(): IterableIterator<PushedImage> {
-    return this.#owed.values()
-  }
-
-  /** The image has its copies now. */
-  redeem(image: PushedImage): void {
-    this.#owed.delete(keyOf(image))
   }
 
   /** K' of design section 1: K, but no more than there are members that should hold everything. */
@@ -179,31 +150,15 @@ export class Acknowledgement {
       if (isEnough()) round.abort()
     }
     const there = asked.map(async ({ id }) => {
-      if (!(await this.#holds(id, manifest, either))) return
+      if (!(await this.#options.question.ask(id, manifest, either))) return
       holders.add(id)
       look()
     })
-    const time = AbortSignal.any([either, AbortSignal.timeout(HOLD_SLICE_MS)])
+    const time = withDeadline(HOLD_SLICE_MS, either)
     const here = this.#isComing(manifest)
       ? this.#options.inventory.whenHeld(manifest, time).then(look)
       : undefined
     await Promise.all([...there, here])
-  }
-
-  async #holds(peer: string, manifest: Digest, signal: AbortSignal): Promise<boolean> {
-    const { mesh } = this.#options
-    const time = withDeadline(2 * HOLD_SLICE_MS, signal)
-    try {
-      const answer = await mesh.request(peer, HOLD_PROTOCOL, encodeHave([manifest]), {
-        signal: time,
-        maxBytes: MAX_HOLD_BYTES
-      })
-      return decode(answer) === true
-    } catch {
-      // Gone, or about to be: whether it still counts is for the membership to say.
-      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined)
-      return false
-    }
   }
 
   /** The live members that can take a copy, those that have the least to fetch before it first. */
@@ -240,10 +195,6 @@ export class Acknowledgement {
 function notConfirmedBy(silent: readonly PeerView[]): string[] {
   if (silent.length === 0) return []
   return [`not yet confirmed by ${silent.length} live members: ${names(silent)}`]
-}
-
-function keyOf({ repository, digest }: PushedImage): string {
-  return `${repository}@${digest}`
 }
 
 function names(peers: readonly PeerView[]): string {

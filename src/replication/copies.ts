@@ -5,7 +5,7 @@ import type { PeerView } from '../mesh/peer-view.ts'
 import type { Inventory } from './inventory.ts'
 import type { Roots } from './roots.ts'
 
-type CopiesInventory = Pick<Inventory, 'holdsAll' | 'wholeReach' | 'linkedAt'>
+type CopiesInventory = Pick<Inventory, 'holdsAll' | 'wholeReach' | 'linkedAt' | 'caughtUp'>
 
 /**
  * Judges which members hold an image, from the holding summaries in their heartbeats: nobody
@@ -46,6 +46,16 @@ export class Copies {
     const reach = this.#inventory.wholeReach(manifest)
     const elsewhere = this.#mesh.peers().filter(peer => this.#holds(peer, manifest, reach) === true)
     return elsewhere.length + (this.holdsHere(manifest) ? 1 : 0)
+  }
+
+  /** How many other live members are known to lack nothing that should exist now. */
+  complete(): number {
+    const { sequence } = this.#inventory.caughtUp()
+    const complete = this.#mesh.peers().filter(({ state, hold, beat }) => {
+      if (state !== 'live' || hold === 'none' || beat === undefined) return false
+      return beat.missingCount === 0 && (this.#coveredBy(beat) ?? -1) >= sequence
+    })
+    return complete.length
   }
 
   /** @param reach unknown while the manifest has not been read here; who lacks nothing holds it */

@@ -211,6 +211,14 @@ export class Graph {
     return seen
   }
 
+  /** The linked manifests that no other one names: images, and indexes of several. */
+  *images(): IterableIterator<Digest> {
+    for (const digest of this.#links.keys()) {
+      const isNamed = [...this.#parents.of(digest)].some(([parent]) => this.#links.has(parent))
+      if (!isNamed) yield digest
+    }
+  }
+
   /** Every root: digests that links or leases name directly. */
   *roots(): IterableIterator<Digest> {
     yield* this.#links.keys()

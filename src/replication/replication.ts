@@ -14,6 +14,7 @@ import type { Relay } from '../swarm/relay.ts'
 import { Acknowledgement } from './acknowledgement.ts'
 import type { Sparse } from './admission.ts'
 import { Announcer } from './announcer.ts'
+import { Awaited } from './awaited.ts'
 import { Cluster } from './cluster.ts'
 import {
   type Collection,
@@ -27,15 +28,18 @@ import { Deputies } from './deputies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Handover } from './handover.ts'
+import { Hold as HoldQuestion } from './hold.ts'
 import { Intake } from './intake.ts'
 import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
 import { Locator } from './locator.ts'
 import { MemberRecords } from './member-records.ts'
+import { Owed } from './owed.ts'
 import { Passage } from './passage.ts'
 import { Pins } from './pins.ts'
 import { PushDeputies } from './push-deputies.ts'
+import { Repair } from './repair.ts'
 import { Replicator } from './replicator.ts'
 import { Report } from './report.ts'
 import { Room } from './room.ts'
@@ -70,6 +74,7 @@ export interface ReplicationOptions {
   readonly relay: Relay
   readonly disk: DiskWatch
   readonly metrics: Metrics
+  readonly dataDir: string
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -105,6 +110,8 @@ export class Replication {
   readonly #collector: Collector
   readonly #verification: Verification
   readonly #handover: Handover
+  readonly #owed: Owed
+  readonly #repair: Repair
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
@@ -117,14 +124,16 @@ export class Replication {
     })
     const stores = options.hold === 'all'
     const inventory = await Inventory.open({ blobs, records, stores, clock, log })
-    return new Replication(options, inventory, leases, time)
+    const owed = await Owed.open({ dataDir: options.dataDir, log })
+    return new Replication(options, inventory, leases, time, owed)
   }
 
   private constructor(
     options: ReplicationOptions,
     inventory: Inventory,
     leases: Leases,
-    time: RunningTime
+    time: RunningTime,
+    owed: Owed
   ) {
     const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
     const { clock, random, log } = options
@@ -174,8 +183,14 @@ export class Replication {
     this.#copies = new Copies({ mesh, inventory, roots: this.#roots })
     const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
     const has = (digest: Digest) => blobs.stat(digest) !== undefined || intake.fits(digest)
+    const fits = (digest: Digest) => intake.fits(digest)
+    const awaited = new Awaited({ inventory, downloads: intake, fits })
+    const question = new HoldQuestion({
+      ...{ mesh, inventory },
+      onAwaited: (manifest, signal) => awaited.fetch(manifest, signal)
+    })
     const acknowledgement = new Acknowledgement({
-      ...{ mesh, records, inventory, clock, log },
+      ...{ mesh, records, inventory, question, owed, clock, log },
       ...{ copies: options.copies, hold: options.hold },
       ackWaitMs: options.ackWaitMs,
       ackShort: options.ackShort,
@@ -184,9 +199,15 @@ export class Replication {
     this.#handover = new Handover({
       ...{ mesh, records, blobs, inventory, locator, log },
       synchroniser: this.#synchroniser,
-      owes: () => !acknowledgement.owed().next().done
+      owes: () => owed.size > 0
     })
-    const room = new Room({ mesh, disk, wantedCopies: () => acknowledgement.wantedCopies() })
+    const wantedCopies = () => acknowledgement.wantedCopies()
+    this.#owed = owed
+    this.#repair = new Repair({
+      ...{ owed, mesh, records, hold: question, wantedCopies, log },
+      copies: this.#copies
+    })
+    const room = new Room({ mesh, disk, wantedCopies })
     const pins = new Pins()
     this.#leases = leases
     this.#collector = new Collector({
@@ -222,7 +243,7 @@ export class Replication {
       ...{ mesh, metrics, clock, version, name },
       cluster: this.#cluster,
       copies: this.#copies,
-      acknowledgement
+      owed
     })
     mesh.on('connected', peer => {
       // A process that came anew, or came back, may give what it could not before.
@@ -240,6 +261,7 @@ export class Replication {
     this.#replicator.start()
     this.#cluster.start()
     this.#collector.start()
+    this.#repair.start()
   }
 
   /** What this node says of itself in each heartbeat. */
@@ -281,6 +303,8 @@ export class Replication {
 
   async close(): Promise<void> {
     this.#verification.close()
+    await this.#repair.close()
+    await this.#owed.close()
     await this.#collector.close()
     this.#leases.close()
     this.#cluster.close()

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import type { Hold } from '../mesh/member.ts'
@@ -6,15 +7,17 @@ import type { PeerView } from '../mesh/peer-view.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { Acknowledgement } from './acknowledgement.ts'
 import type { Cluster } from './cluster.ts'
 import type { Copies } from './copies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import type { Downloads } from './downloads.ts'
 import type { Inventory } from './inventory.ts'
+import type { Owed } from './owed.ts'
 
 /** Counting copies costs a walk of each image: the gauge looks at no more than so many per scrape. */
-const MAX_COUNTED_IMAGES = 5_000
+const MAX_COUNTED_IMAGES = 20_000
+/** Some milliseconds of work, before others get a turn of the event loop. */
+const COUNTED_AT_ONCE = 500
 
 export interface ReportOptions {
   readonly name: string
@@ -28,7 +31,7 @@ export interface ReportOptions {
   readonly downloads: Downloads
   readonly cluster: Cluster
   readonly copies: Copies
-  readonly acknowledgement: Acknowledgement
+  readonly owed: Owed
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -69,6 +72,7 @@ export class Report {
       },
       ...this.readiness(),
       peers: mesh.peers().map(describePeer),
+      holders: this.#holders(),
       blobs: { held: count, missing: inventory.missing().size, bytesHeld: bytes },
       images: await this.#images(page),
       transfers: downloads.running().map(each => ({
@@ -138,19 +142,12 @@ export class Report {
   }
 
   #degraded() {
-    const { acknowledgement, copies } = this.#options
-    const wanted = acknowledgement.wantedCopies()
-    const degraded = []
-    for (const image of acknowledgement.owed()) {
-      const { repository, tags, digest } = image
-      const count = copies.count(digest)
-      if (count >= wanted) acknowledgement.redeem(image)
-      else {
-        const shown = { repository, digest, bytes: this.#size(digest), copies: count }
-        degraded.push(...tags.map(tag => ({ ...shown, tag })))
-      }
-    }
-    return degraded
+    const { owed, copies } = this.#options
+    return owed.images().flatMap(({ repository, tags, digest }) => {
+      const shown = { digest, bytes: this.#size(digest), copies: copies.count(digest) }
+      const names = tags.length === 0 ? [null] : tags
+      return names.map(tag => ({ repository, tag, ...shown }))
+    })
   }
 
   /** Of all that the image reaches; `null` while its manifest is not held here. */
@@ -165,16 +162,25 @@ export class Report {
   }
 
   async #underReplicated(): Promise<number> {
-    const { records, copies, mesh, hold } = this.#options
-    const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
-    const wanted = others.length + (hold === 'all' ? 1 : 0)
+    const { inventory, copies, hold } = this.#options
+    const wanted = this.#holders()
+    const isComplete = hold === 'all' && inventory.missing().size === 0
+    if (copies.complete() + (isComplete ? 1 : 0) >= wanted) return 0
     let under = 0
     let seen = 0
-    for await (const { digest } of records.tagsAll()) {
+    for (const digest of inventory.graph.images()) {
       if (++seen > MAX_COUNTED_IMAGES) break
+      if (seen % COUNTED_AT_ONCE === 0) await nextTurn()
       if (copies.count(digest) < wanted) under += 1
     }
     return under
+  }
+
+  /** How many members not gone should hold everything, this node included. */
+  #holders(): number {
+    const { mesh, hold } = this.#options
+    const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
+    return others.length + (hold === 'all' ? 1 : 0)
   }
 
   async #digestOf(reference: ImageReference): Promise<Digest | undefined> {

@@ -54,17 +54,29 @@ test('with one node of three left, a push is answered with a warning, and made g
   const image = makeImage([1024])
   const warning = await warningOf(taker, 'short', image)
   assert.match(warning, /^299 - "stored on 1 of 2 nodes/)
-  const { degraded } = await taker.status()
-  assert.deepEqual(
-    degraded.map(({ tag, copies }) => ({ tag, copies })),
-    [{ tag: 'short', copies: 1 }]
-  )
+  const byDigest = makeImage([2048])
+  await pushImage(at(taker, byDigest.digest), byDigest)
+  const owed = [
+    { tag: 'short', digest: image.digest, copies: 1 },
+    { tag: null, digest: byDigest.digest, copies: 1 }
+  ]
+  assert.deepEqual(await degradedAt(taker), owed)
+  assert.ok((await taker.metric('starling_under_replicated_images')) >= 2)
+  // It is not forgotten by a process that starts anew.
+  await taker.kill()
+  nodes[0] = await cluster.restart(taker, 'kept')
+  assert.deepEqual(await degradedAt(nodes[0]), owed)
   const back = await cluster.restart(second, 'kept')
   await back.statusWhere('to hold all', ({ blobs }) => blobs.missing === 0 && blobs.held > 0)
   await back.ready()
   assert.equal(await pullImage(at(back, 'short')), image.sizeBytes)
-  await taker.statusWhere('to owe no copies', status => status.degraded.length === 0)
+  await nodes[0].statusWhere('to owe no copies', status => status.degraded.length === 0)
 })
+
+async function degradedAt(node: Daemon) {
+  const { degraded } = await node.status()
+  return degraded.map(({ tag, digest, copies }) => ({ tag, digest, copies }))
+}
 
 function at(node: Daemon, tag: string) {
   return { registry: node.addresses.registry, repository: 'durable/app', tag }

@@ -22,7 +22,8 @@ function openCopies(peers: readonly PeerView[] = []): Copies {
     inventory: {
       holdsAll: () => true,
       wholeReach: manifest => graph.reach(manifest),
-      linkedAt: digest => (digest === image ? 10 : 0)
+      linkedAt: digest => (digest === image ? 10 : 0),
+      caughtUp: () => ({ root: 'late', sequence: 10 })
     },
     roots: { sequenceOf: root => sequences.get(root) }
   })
@@ -75,6 +76,37 @@ test('a member that started anew may have lost everything, and has to catch up a
   const empty = { boot: 'another', caughtUp: 'of nothing' }
   assert.equal(copies.holdsThere(peer('a', {}, empty), image), undefined)
   assert.equal(copies.holdsThere(peer('a', {}, { ...empty, caughtUp: 'late' }), image), true)
+})
+
+test('of an image whose manifest is not here, who has caught up and lacks nothing is a copy', () => {
+  const elsewhere = named('not here')
+  const copies = new Copies({
+    mesh: { peers: () => [] },
+    inventory: {
+      holdsAll: () => false,
+      wholeReach: () => undefined,
+      linkedAt: () => 10,
+      caughtUp: () => ({ root: 'late', sequence: 10 })
+    },
+    roots: { sequenceOf: root => (root === 'late' ? 10 : 9) }
+  })
+  const holds = (beat: Parameters<typeof peer>[2]) =>
+    copies.holdsThere(peer('a', {}, beat), elsewhere)
+  assert.equal(holds({ caughtUp: 'early' }), undefined)
+  assert.equal(holds({ caughtUp: 'late' }), true)
+  assert.equal(holds({ caughtUp: 'late', missing: [elsewhere], missingCount: 1 }), false)
+  assert.equal(holds({ caughtUp: 'late', missing: [named('other')], missingCount: 1 }), undefined)
+})
+
+test('complete is who lives, has caught up and lacks nothing', () => {
+  const peers = [
+    peer('a', {}, { caughtUp: 'late' }),
+    peer('b', {}, { caughtUp: 'early' }),
+    peer('c', {}, { caughtUp: 'late', missing: [image], missingCount: 1 }),
+    peer('d', { state: 'away' }, { caughtUp: 'late' }),
+    peer('e', { hold: 'none' }, { caughtUp: 'late' })
+  ]
+  assert.equal(openCopies(peers).complete(), 1)
 })
 
 test('only those known to hold the image are counted, and this node', () => {
