@@ -1,5 +1,8 @@
 import { FANOUT, type Prefix, type Root, type Summary } from './fingerprint.ts'
+import type { Judged } from './forgetting.ts'
+import type { Terms } from './horizon.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
+import type { Stamp } from './stamp.ts'
 import {
   type Answer,
   decodeRequest,
@@ -18,10 +21,28 @@ export interface ReconcileStore {
   /** Ids in a range that follow `after`, ascending. */
   idsIn(prefix: Prefix, after?: Uint8Array, limit?: number): Promise<readonly Uint8Array[]>
   get(ids: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
-  apply(records: readonly Uint8Array[]): Promise<{
+  /** Merges records from the peer, who stands for them up to a stamp. */
+  apply(
+    records: readonly Uint8Array[],
+    vouched: Stamp
+  ): Promise<{
     readonly applied: readonly unknown[]
     readonly invalid: number
   }>
+  /** What the peer must know of this node's memory. */
+  terms(): Terms
+  /** Up to which stamp this node stands for what it gives. */
+  vouched(): Stamp
+  /** Whether a peer with these terms may know of deletions that this node can learn nowhere else. */
+  doubts(terms: Terms): boolean
+  /** Goes through old records that a peer with these terms lacks, see `Forgetting.judge`. */
+  judge(
+    records: readonly Uint8Array[],
+    terms: Terms,
+    witnesses: ReadonlySet<string>
+  ): Promise<Judged>
+  /** This node and the members of which it has had all that lies where it has dropped tombstones. */
+  witnesses(): readonly string[]
   /** Ids applied after a position, up to `limit`; `undefined` when that is not known. */
   since?(
     position: Position,
@@ -44,7 +65,10 @@ async function answerTo(mine: ReconcileStore, request: Request): Promise<Answer>
     case 'compare': {
       const root = mine.root()
       const equal = root.hash === request.root.hash && root.count === request.root.count
-      return equal ? { kind: 'equal' } : { kind: 'summaries', summaries: mine.divide('') }
+      const terms = mine.terms()
+      return equal
+        ? { kind: 'equal', terms }
+        : { kind: 'summaries', summaries: mine.divide(''), terms }
     }
     case 'divide': {
       const summaries = request.prefixes.flatMap(prefix => mine.divide(prefix))
@@ -53,11 +77,17 @@ async function answerTo(mine: ReconcileStore, request: Request): Promise<Answer>
     case 'list':
       return await listPage(mine, request.prefixes, request.after)
     case 'get':
-      return { kind: 'records', ...(await readFrame(mine, request.ids)) }
+      return {
+        kind: 'records',
+        ...(await readFrame(mine, request.ids)),
+        vouched: mine.vouched()
+      }
     case 'put': {
-      const { applied, invalid } = await mine.apply(request.records)
+      const { applied, invalid } = await mine.apply(request.records, request.vouched)
       return { kind: 'applied', applied: applied.length, invalid }
     }
+    case 'witnesses':
+      return { kind: 'witnesses', ids: mine.witnesses() }
     case 'since':
       return await newsAfter(mine, request.position)
   }
@@ -102,10 +132,14 @@ const NEWS_IDS = 1_024
 
 async function newsAfter(mine: ReconcileStore, position: Position): Promise<Answer> {
   const news = mine.since?.(position, NEWS_IDS)
-  if (news === undefined) return { kind: 'news', records: [], upTo: undefined, more: false }
+  const vouched = mine.vouched()
+  if (news === undefined) {
+    return { kind: 'news', records: [], upTo: undefined, more: false, vouched }
+  }
   const { records, served } = await readFrame(mine, news.ids)
   // What does not fit is left to the ranges, which is rare: records of kilobytes are.
   const whole = served === news.ids.length
   const upTo = whole ? news.upTo : undefined
-  return { kind: 'news', records, upTo, more: whole && news.ids.length === NEWS_IDS }
+  const more = whole && news.ids.length === NEWS_IDS
+  return { kind: 'news', records, upTo, more, vouched }
 }

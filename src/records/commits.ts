@@ -1,6 +1,7 @@
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { Draft } from './draft.ts'
+import type { Batch } from './frame.ts'
 import type { Heads } from './merge.ts'
 import type { StampedRecord } from './record.ts'
 import { rewrite, type Storage } from './recovery.ts'
@@ -20,6 +21,12 @@ export interface CommitsOptions<R> {
   readonly storage: Storage
   /** The hybrid clock, to be kept with each batch. */
   readonly floor: () => Stamp
+  /** What the node keeps of itself, journalled with the next commit whenever it changed. */
+  readonly note: {
+    take(): Uint8Array | undefined
+    /** What was taken is not durable. */
+    lost(): void
+  }
   /** Told of each plan's outcomes when they are durable and visible; gives the caller's answer. */
   readonly committed: (outcomes: readonly Outcome[]) => R
   readonly log: Log
@@ -125,16 +132,21 @@ export class Commits<R> {
         job.reject(error)
       }
     }
+    const floor = this.#options.floor()
+    const note = this.#options.note.take()
     try {
-      const floor = this.#options.floor()
-      const batches = done
+      const batches: Batch[] = done
         .filter(({ outcomes }) => outcomes.length > 0)
         .map(({ outcomes }) => ({ floor, records: outcomes.map(({ record }) => record.bytes) }))
-      if (batches.length > 0) {
-        const mark = await journal.append(batches)
-        await this.#index(() => index.commit(draft.changes(), mark, floor))
+      if (note !== undefined) batches.unshift({ floor, records: [], note })
+      const changes = draft.changes()
+      // What is only dropped from the index has no record of its own in the journal.
+      const mark = batches.length > 0 ? await journal.append(batches) : index.mark
+      if (mark !== undefined && (batches.length > 0 || changes.length > 0)) {
+        await this.#index(() => index.commit(changes, { mark, floor, note: note ?? index.note }))
       }
     } catch (error) {
+      if (note !== undefined) this.#options.note.lost()
       for (const { job } of done) job.reject(error)
       return
     }

@@ -1,5 +1,5 @@
 import type { JournalDisk, JournalFile } from './disk.ts'
-import { encodeFrame, SEGMENT_HEADER_BYTES, segmentHeader } from './frame.ts'
+import { type Batch, encodeFrame, SEGMENT_HEADER_BYTES, segmentHeader } from './frame.ts'
 import { segmentPath, temporaryPath } from './segments.ts'
 import type { Stamp } from './stamp.ts'
 
@@ -11,6 +11,8 @@ export interface CompactionOptions {
   readonly from: number
   readonly below: number
   readonly floor: Stamp
+  /** Written before all records. */
+  readonly note: Uint8Array | undefined
 }
 
 /** Records in one frame: at most half of what a frame may hold. */
@@ -49,12 +51,12 @@ async function writeTemporaries(
   sizes: Map<number, number>,
   signal: AbortSignal
 ): Promise<void> {
-  const { directory, disk, segmentBytes, floor } = options
+  const { directory, disk, segmentBytes, floor, note } = options
   let segment = options.from - 1
   let offset = segmentBytes
   let file: JournalFile | undefined
   try {
-    for await (const group of groups(records)) {
+    for await (const batch of batchesOf(records, floor, note)) {
       signal.throwIfAborted()
       if (file === undefined || offset >= segmentBytes) {
         await finish(file)
@@ -65,7 +67,7 @@ async function writeTemporaries(
         await file.append(segmentHeader())
         offset = SEGMENT_HEADER_BYTES
       }
-      const { frame } = encodeFrame({ floor, records: group }, segment, offset)
+      const { frame } = encodeFrame(batch, segment, offset)
       await file.append(frame)
       offset += frame.length
       sizes.set(segment, offset)
@@ -80,6 +82,15 @@ async function writeTemporaries(
 async function finish(file: JournalFile | undefined): Promise<void> {
   await file?.sync()
   await file?.close()
+}
+
+async function* batchesOf(
+  records: AsyncIterable<Uint8Array>,
+  floor: Stamp,
+  note: Uint8Array | undefined
+): AsyncGenerator<Batch, void> {
+  if (note !== undefined) yield { floor, records: [], note }
+  for await (const group of groups(records)) yield { floor, records: group }
 }
 
 async function* groups(records: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array[], void> {

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { Fingerprint } from './fingerprint.ts'
-import { idBytes, peekRecord, recordId } from './record.ts'
+import { isForgettable } from './horizon.ts'
+import { decodeRecord, idBytes, peekRecord, recordId } from './record.ts'
 import { type RegisterName, registerName, splitHeads } from './register.ts'
 import { isReadable } from './values.ts'
 
@@ -32,10 +33,12 @@ export class UnsoundIndex extends Error {}
  */
 export async function readContents(
   registers: AsyncIterable<[RegisterName, Buffer]>,
-  ids: AsyncIterable<[Buffer, RegisterName]>
+  ids: AsyncIterable<[Buffer, RegisterName]>,
+  tombstones: AsyncIterable<Buffer>
 ): Promise<Contents> {
   const contents = new Contents()
   let owners = 0
+  let dead = 0
   for await (const [name, stored] of registers) {
     for (const bytes of splitHeads(stored)) {
       const { kind, key, version } = peekRecord(bytes)
@@ -44,6 +47,7 @@ export async function readContents(
       const id = idBytes(recordId(bytes))
       contents.add(bytes, kind, version, id)
       owners = (owners + ownerChecksum(id, name)) % 2 ** 32
+      if (isTombstone(bytes)) dead = (dead + crc32(id)) % 2 ** 32
     }
   }
   const listed = new Fingerprint()
@@ -51,10 +55,17 @@ export async function readContents(
     listed.add(id, 0)
     owners = (owners - ownerChecksum(id, name) + 2 ** 32) % 2 ** 32
   }
+  for await (const id of tombstones) dead = (dead - crc32(id) + 2 ** 32) % 2 ** 32
+  if (dead !== 0) throw new UnsoundIndex('the tombstones are not those of the records')
   if (listed.root().hash !== contents.fingerprint.root().hash || owners !== 0) {
     throw new UnsoundIndex('the ids are not those of the records')
   }
   return contents
+}
+
+/** Few records are, and most can be told by a look for the word. */
+function isTombstone(bytes: Buffer): boolean {
+  return bytes.includes('deleted') && isForgettable(decodeRecord(bytes))
 }
 
 function ownerChecksum(id: Uint8Array, name: RegisterName): number {

@@ -42,6 +42,14 @@ export class Draft {
     return { ...merged, before }
   }
 
+  /** Takes records out of a register though nothing replaces them. */
+  async drop(name: RegisterName, isDropped: (head: StampedRecord) => boolean): Promise<void> {
+    const register = await this.#load(name)
+    if (register.heads.some(isDropped)) {
+      register.heads = register.heads.filter(head => !isDropped(head))
+    }
+  }
+
   /** The registers that are no longer as they were. */
   changes(): RegisterChange[] {
     return [...this.#registers]

@@ -9,6 +9,8 @@ export interface Batch {
   readonly floor: Stamp
   /** The bytes of records. */
   readonly records: readonly Uint8Array[]
+  /** What the node keeps of itself, see `Standing`; the last one written counts. */
+  readonly note?: Uint8Array | undefined
 }
 
 /** A piece of a segment: a sound frame, or bytes that are not one. */
@@ -42,7 +44,8 @@ export function encodeFrame(
   segment: number,
   offset: number
 ): { frame: Buffer; checksum: number } {
-  const payload = encode([batch.floor, batch.records], rfc8949EncodeOptions)
+  const { floor, records, note } = batch
+  const payload = encode(note ? [floor, records, note] : [floor, records], rfc8949EncodeOptions)
   if (payload.length > MAX_FRAME_BYTES) {
     throw new StarlingError('RECORD_INVALID', `more than ${MAX_FRAME_BYTES} bytes in one write`)
   }
@@ -132,9 +135,10 @@ function placeChecksum(segment: number, offset: number, lengthBytes: number): nu
 }
 
 function decodeBatch(payload: Uint8Array): Batch {
-  const [floor, records]: unknown[] = decode(payload)
+  const [floor, records, note]: unknown[] = decode(payload)
   return {
     floor: isStamp(floor) ? floor : (0 as Stamp),
-    records: Array.isArray(records) ? records.filter(record => record instanceof Uint8Array) : []
+    records: Array.isArray(records) ? records.filter(record => record instanceof Uint8Array) : [],
+    note: note instanceof Uint8Array ? note : undefined
   }
 }

@@ -5,7 +5,20 @@ import { Level } from 'level'
 import { StarlingError, systemCode } from '../errors.ts'
 import { Contents, readContents, UnsoundIndex } from './contents.ts'
 import type { RegisterChange } from './draft.ts'
-import { MAX_DEPTH, type Prefix } from './fingerprint.ts'
+import type { Prefix } from './fingerprint.ts'
+import { isForgettable } from './horizon.ts'
+import {
+  ID,
+  ID_BYTES,
+  idKey,
+  idRange,
+  REGISTER,
+  rangeOf,
+  registerKey,
+  stampKey,
+  TOMBSTONE,
+  tombstoneKey
+} from './index-keys.ts'
 import type { Heads } from './merge.ts'
 import { idBytes, idOfBytes, type StampedRecord } from './record.ts'
 import { decodeHeads, encodeHeads, type RegisterName, splitHeads } from './register.ts'
@@ -24,14 +37,11 @@ type Operation =
   | { readonly type: 'del'; readonly key: Buffer }
 
 /** A change of format rebuilds the index from the journal; no migration is ever needed. */
-const FORMAT = 1
+const FORMAT = 2
 /** A pod that is replaced on its node may take some seconds to let go. */
 const LOCK_TIMEOUT_MS = 5_000
 const LOCK_RETRY_MS = 100
 const NO_HEADS: Heads = []
-/** Registers, ids and the state of the index, by the first byte of the key. */
-const REGISTER = 'r'
-const ID = 'i'
 const META_KEY = Buffer.from('m')
 
 /**
@@ -46,12 +56,14 @@ export class RecordIndex {
   #contents: Contents
   #mark: Mark | undefined
   #floor: Stamp
+  #note: Uint8Array | undefined
 
   private constructor(level: Level<Buffer, Buffer>, contents: Contents, meta: Meta | undefined) {
     this.#level = level
     this.#contents = contents
     this.#mark = meta?.mark
     this.#floor = meta?.floor ?? ZERO_STAMP
+    this.#note = meta?.note
   }
 
   /**
@@ -67,7 +79,7 @@ export class RecordIndex {
     if (!(await openLevel(level, options.lockTimeoutMs ?? LOCK_TIMEOUT_MS))) return undefined
     try {
       const meta = decodeMeta(await level.get(META_KEY))
-      const contents = await readContents(registersOf(level), idsOf(level))
+      const contents = await readContents(registersOf(level), idsOf(level), tombstonesOf(level))
       const { hash } = contents.fingerprint.root()
       if (hash !== (meta?.hash ?? new Contents().fingerprint.root().hash)) {
         throw new UnsoundIndex('records are missing')
@@ -97,30 +109,50 @@ export class RecordIndex {
     return this.#floor
   }
 
+  /** What the node keeps of itself, as of the last commit. */
+  get note(): Uint8Array | undefined {
+    return this.#note
+  }
+
   async heads(name: RegisterName): Promise<Heads> {
     const stored = await this.#level.get(registerKey(name))
     return stored === undefined ? NO_HEADS : decodeHeads(stored)
   }
 
   /** Makes changes visible, all at once. A failure leaves what is in memory in doubt: reopen. */
-  async commit(changes: readonly RegisterChange[], mark: Mark, floor: Stamp): Promise<void> {
+  async commit(changes: readonly RegisterChange[], place: Place): Promise<void> {
     const operations: Operation[] = []
     for (const { name, before, heads } of changes) {
-      operations.push({ type: 'put', key: registerKey(name), value: encodeHeads(heads) })
+      const key = registerKey(name)
+      operations.push(
+        heads.length > 0 ? { type: 'put', key, value: encodeHeads(heads) } : { type: 'del', key }
+      )
       for (const record of missingFrom(heads, before)) {
         this.#contents.remove(record.bytes, record.kind, record.version, idBytes(record.id))
         operations.push({ type: 'del', key: idKey(idBytes(record.id)) })
+        if (isForgettable(record)) operations.push({ type: 'del', key: tombstoneKey(record) })
       }
       for (const record of missingFrom(before, heads)) {
         this.#contents.add(record.bytes, record.kind, record.version, idBytes(record.id))
-        operations.push({ type: 'put', key: idKey(idBytes(record.id)), value: Buffer.from(name) })
+        const value = Buffer.from(name)
+        operations.push({ type: 'put', key: idKey(idBytes(record.id)), value })
+        if (isForgettable(record))
+          operations.push({ type: 'put', key: tombstoneKey(record), value })
       }
     }
     const { hash } = this.#contents.fingerprint.root()
-    operations.push({ type: 'put', key: META_KEY, value: encodeMeta({ mark, floor, hash }) })
+    operations.push({ type: 'put', key: META_KEY, value: encodeMeta({ ...place, hash }) })
     await this.#level.batch(operations)
-    this.#mark = mark
-    this.#floor = floor
+    this.#mark = place.mark
+    this.#floor = place.floor
+    this.#note = place.note
+  }
+
+  /** The registers of up to `limit` tombstones that the horizon may drop, the oldest stamps first. */
+  async tombstones(upTo: Stamp, limit: number): Promise<RegisterName[]> {
+    const range = { gte: Buffer.from(TOMBSTONE), lt: stampKey((upTo + 1) as Stamp), limit }
+    const names = await this.#level.values(range).all()
+    return [...new Set(names.map(name => name.toString('utf8') as RegisterName))]
   }
 
   /** The ids in a range that follow `after`, ascending. */
@@ -135,7 +167,7 @@ export class RecordIndex {
   async get(ids: readonly Uint8Array[]): Promise<Uint8Array[]> {
     const names = await this.#level.getMany(ids.map(idKey))
     const keys = names.flatMap(name =>
-      name === undefined ? [] : Buffer.concat([REGISTER_BYTE, name])
+      name === undefined ? [] : Buffer.concat([Buffer.from(REGISTER), name])
     )
     const wanted = new Set(ids.map(idOfBytes))
     const found = new Map<string, Uint8Array>()
@@ -163,26 +195,28 @@ export class RecordIndex {
   }
 }
 
-interface Meta {
+/** Where a commit stands in the journal, and what was journalled beside records. */
+interface Place {
   readonly mark: Mark
   readonly floor: Stamp
+  readonly note: Uint8Array | undefined
+}
+
+interface Meta extends Place {
   /** The hash of the root of all that is in the index. */
   readonly hash: string
 }
 
-const REGISTER_BYTE = Buffer.from(REGISTER)
-const ID_BYTE = Buffer.from(ID)
-
-function encodeMeta({ mark, floor, hash }: Meta): Buffer {
-  const fields = [FORMAT, mark.segment, mark.offset, mark.checksum, floor, hash]
+function encodeMeta({ mark, floor, hash, note }: Meta): Buffer {
+  const fields = [FORMAT, mark.segment, mark.offset, mark.checksum, floor, hash, note ?? null]
   return Buffer.from(encode(fields, rfc8949EncodeOptions))
 }
 
 function decodeMeta(stored: Buffer | undefined): Meta | undefined {
   if (stored === undefined) return undefined
-  const [format, segment, offset, checksum, floor, hash] = decode(stored)
+  const [format, segment, offset, checksum, floor, hash, note] = decode(stored)
   if (format !== FORMAT) throw new UnsoundIndex('another format')
-  return { mark: { segment, offset, checksum }, floor, hash }
+  return { mark: { segment, offset, checksum }, floor, hash, note: note ?? undefined }
 }
 
 async function openLevel(level: Level<Buffer, Buffer>, lockTimeoutMs: number): Promise<boolean> {
@@ -217,6 +251,10 @@ async function* idsOf(level: Level<Buffer, Buffer>): AsyncGenerator<[Buffer, Reg
   }
 }
 
+async function* tombstonesOf(level: Level<Buffer, Buffer>): AsyncGenerator<Buffer, void> {
+  for await (const key of level.keys(rangeOf(TOMBSTONE))) yield key.subarray(-ID_BYTES)
+}
+
 async function* readRecords(
   level: Level<Buffer, Buffer>,
   snapshot: Snapshot
@@ -228,28 +266,6 @@ async function* readRecords(
   } finally {
     await snapshot.close()
   }
-}
-
-function rangeOf(prefix: string): { gte: Buffer; lt: Buffer } {
-  return { gte: Buffer.from(prefix), lt: Buffer.from([prefix.charCodeAt(0) + 1]) }
-}
-
-function registerKey(name: RegisterName): Buffer {
-  return Buffer.from(REGISTER + name)
-}
-
-function idKey(id: Uint8Array): Buffer {
-  return Buffer.concat([ID_BYTE, id])
-}
-
-/** The keys of the ids in a range: prefixes are of four digits at most, which are two bytes. */
-function idRange(prefix: Prefix): { gte: Buffer; lt: Buffer } {
-  const width = 16 ** (MAX_DEPTH - prefix.length)
-  const from = (prefix === '' ? 0 : Number.parseInt(prefix, 16)) * width
-  const below = from + width
-  const gte = Buffer.from([ID.charCodeAt(0), from >>> 8, from & 0xff])
-  if (below > 0xffff) return { gte, lt: Buffer.from([ID.charCodeAt(0) + 1]) }
-  return { gte, lt: Buffer.from([ID.charCodeAt(0), below >>> 8, below & 0xff]) }
 }
 
 function missingFrom(heads: Heads, others: Heads): StampedRecord[] {

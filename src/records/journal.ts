@@ -135,23 +135,30 @@ export class Journal {
    */
   async compact(
     records: AsyncIterable<Uint8Array>,
-    upTo: { readonly mark: Mark; readonly floor: Stamp },
+    upTo: {
+      readonly mark: Mark
+      readonly floor: Stamp
+      readonly note: Uint8Array | undefined
+    },
     signal: AbortSignal
   ): Promise<void> {
     const { directory, disk } = this.#options
     const old = [...this.#sizes.keys()].filter(segment => segment < upTo.mark.segment)
-    const range = { from: Math.max(0, ...old) + 1, below: upTo.mark.segment, floor: upTo.floor }
+    const { mark, floor, note } = upTo
+    const range = { from: Math.max(0, ...old) + 1, below: mark.segment, floor, note }
     const options = { directory, disk, segmentBytes: this.#segmentBytes, ...range }
     try {
       const written = await writeCompaction(options, records, signal)
       for (const [segment, sizeBytes] of written) this.#sizes.set(segment, sizeBytes)
-      for (const segment of old) {
+      // The oldest first and one by one, so that no crash leaves what was deleted without the
+      // tombstone that came after it.
+      for (const segment of old.sort((a, b) => a - b)) {
         const path = segmentPath(directory, segment)
         const damaged = this.damage.some(damage => damage.segment === segment)
         await (damaged ? disk.rename(path, `${path}.damaged`) : disk.remove(path))
         this.#sizes.delete(segment)
+        await disk.syncDirectory(directory)
       }
-      await disk.syncDirectory(directory)
     } catch (error) {
       throw signal.aborted ? error : diskError(error, 'compacting the record journal')
     }

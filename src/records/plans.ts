@@ -4,7 +4,8 @@ import type { Draft } from './draft.ts'
 import { contextOf, greatestStamp, liveHeads } from './merge.ts'
 import { encodeRecord, type StampedRecord } from './record.ts'
 import { registerName } from './register.ts'
-import { type HybridClock, MAX_STAMP } from './stamp.ts'
+import { type HybridClock, MAX_STAMP, type Stamp } from './stamp.ts'
+import type { Standing } from './standing.ts'
 import type { Change } from './values.ts'
 
 /** Changes in one call of `write`, which become durable together: a manifest and its tags are few. */
@@ -45,13 +46,71 @@ export async function planWrite(
   return outcomes
 }
 
-/** Merges records of peers; those known or replaced already have no outcome. */
+/** Who gave records, and up to which stamp it stands for them. */
+export interface Giver {
+  readonly peer: string
+  readonly vouched: Stamp
+}
+
+/**
+ * Merges records of peers; those known, replaced already or not acceptable have no outcome. Records
+ * without a giver were written just now by whoever sent them.
+ */
 export async function planApply(
   draft: Draft,
-  records: readonly StampedRecord[]
+  records: readonly StampedRecord[],
+  standing: Standing,
+  giver?: Giver
 ): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = []
-  for (const record of records) outcomes.push(...(await mergeOne(draft, record)))
+  for (const record of records) {
+    if (!standing.accepts(record, giver)) continue
+    const merged = await mergeOne(draft, record)
+    for (const outcome of merged) standing.heed(outcome)
+    outcomes.push(...merged)
+  }
+  return outcomes
+}
+
+/**
+ * Takes records out that are dead. The journal gets a tombstone for each, so that they stay dead
+ * when the index is built from it; it is dropped at once, as all others have dropped theirs.
+ */
+export async function planBury(
+  draft: Draft,
+  dead: readonly StampedRecord[]
+): Promise<readonly Outcome[]> {
+  const outcomes: Outcome[] = []
+  for (const { kind, key, origin, stamp, deleted, id } of dead) {
+    let dropped = id
+    if (!deleted) {
+      const next = (stamp + 1) as Stamp
+      const seen = new Map([[origin, stamp]])
+      const tombstone = encodeRecord({ kind, key, origin, stamp: next, seen, body: TOMBSTONE })
+      outcomes.push(...(await mergeOne(draft, tombstone)))
+      dropped = tombstone.id
+    }
+    await draft.drop(registerName({ kind, key }), head => head.id === dropped)
+  }
+  return outcomes
+}
+
+/** Writes tombstones anew, with what they replaced and nothing else. */
+export async function planRenew(
+  draft: Draft,
+  tombstones: readonly StampedRecord[],
+  { origin, clock }: Writer
+): Promise<readonly Outcome[]> {
+  const outcomes: Outcome[] = []
+  for (const old of tombstones) {
+    const { kind, key } = old
+    const seen = contextOf([old])
+    const record = encodeRecord({
+      ...{ kind, key, origin, seen, body: TOMBSTONE },
+      stamp: clock.issue(old.stamp)
+    })
+    outcomes.push(...(await mergeOne(draft, record)))
+  }
   return outcomes
 }
 

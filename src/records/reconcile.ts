@@ -1,6 +1,8 @@
-import { isCode, StarlingError } from '../errors.ts'
-import { type ReconcileStore, readFrame } from './answer.ts'
+import { StarlingError } from '../errors.ts'
+import type { ReconcileStore } from './answer.ts'
+import { type Exchange, GET_IDS, Inbox, Outbox, unexpected } from './boxes.ts'
 import { FANOUT, MAX_DEPTH, type Prefix, type Summary } from './fingerprint.ts'
+import type { Terms } from './horizon.ts'
 import {
   type Answer,
   decodeAnswer,
@@ -25,6 +27,8 @@ export interface Reconciled {
   readonly end: 'equal' | 'busy' | 'refused' | 'stuck'
   /** Why the peer did not take ours, if so. */
   readonly refused?: unknown
+  /** What the peer told of its memory when both were equal. */
+  readonly terms?: Terms
 }
 
 /** Where both sides stood when they last were equal, so that what came since is known at once. */
@@ -34,9 +38,7 @@ export interface LastEqual {
 }
 
 /** Each round settles all it saw; more than one is for what changed meanwhile. */
-const MAX_ROUNDS = 4
-/** Ids asked for at once: records of usual size for these fill a frame. */
-const GET_IDS = 2_048
+const MAX_ROUNDS = 5
 /** Pages of ids that a peer may list for one set of ranges: 16 million records. */
 const MAX_PAGES = 1_024
 /** Ids of a range that are listed rather than divided: dividing costs 320 bytes. */
@@ -76,6 +78,7 @@ export async function reconcile(
   let sent = 0
   let refused: unknown
   let isInVain = false
+  let hasListened = false
   const count = (moved: Moved) => {
     received += moved.received
     sent += moved.sent
@@ -84,14 +87,21 @@ export async function reconcile(
   }
   for (let round = 0; ; round++) {
     const answer = await exchange({ kind: 'compare', root: mine.root() })
-    if (answer.kind === 'equal') return { received, sent, end: 'equal' }
-    if (answer.kind !== 'summaries') throw unexpected(answer)
+    if (answer.kind === 'equal') return { received, sent, end: 'equal', terms: answer.terms }
+    if (answer.kind !== 'summaries' || answer.terms === undefined) throw unexpected(answer)
     if (round === MAX_ROUNDS) return { received, sent, end: 'busy' }
-    if (round === 0 && lastEqual !== undefined) {
+    const doubted = mine.doubts(answer.terms) ? answer.terms : undefined
+    if (round === 0 && doubted === undefined && lastEqual !== undefined) {
       if (count(await exchangeNews(mine, lastEqual, exchange))) continue
     }
     const prefixes = await findDifferences(mine, answer.summaries, exchange)
-    const moved = count(await exchangeRanges(mine, prefixes, exchange))
+    // Who is in doubt hears the other side out before it says anything of its own.
+    const listens: boolean = doubted !== undefined && !hasListened
+    hasListened ||= listens
+    const doubt = doubted && { terms: doubted, witnesses: await witnessesOf(exchange) }
+    const outbox = listens ? undefined : new Outbox(mine, exchange, doubt)
+    const moved = count(await exchangeRanges(mine, prefixes, exchange, outbox))
+    if (listens) continue
     if (refused !== undefined) return { received, sent, end: 'refused', refused }
     // Gossip may have brought what differed meanwhile: only a second round in vain says that it stays.
     if (!moved && isInVain) return { received, sent, end: 'stuck' }
@@ -117,8 +127,6 @@ export function difference(
   return { lacking, extra }
 }
 
-type Exchange = (request: Request) => Promise<Answer>
-
 interface Moved {
   readonly received: number
   readonly sent: number
@@ -137,14 +145,20 @@ async function exchangeNews(
   for (let frames = 0; frames < MAX_NEWS; frames++) {
     const answer = await exchange({ kind: 'since', position })
     if (answer.kind !== 'news') throw unexpected(answer)
-    received += (await mine.apply(answer.records)).applied.length
+    received += (await mine.apply(answer.records, answer.vouched)).applied.length
     if (answer.upTo === undefined || !answer.more) break
     position = { epoch: theirs.epoch, sequence: answer.upTo }
   }
-  const outbox = new Outbox(mine, exchange)
+  const outbox = new Outbox(mine, exchange, undefined)
   await outbox.send(ours?.ids ?? [])
   await outbox.finish()
   return { received, ...outbox.moved() }
+}
+
+async function witnessesOf(exchange: Exchange): Promise<ReadonlySet<string>> {
+  const answer = await exchange({ kind: 'witnesses' })
+  if (answer.kind === 'witnesses') return new Set(answer.ids)
+  throw unexpected(answer)
 }
 
 /** The smallest ranges in which the sets differ, or such as are cheap to list; ascending. */
@@ -199,20 +213,20 @@ async function divideAll(prefixes: readonly Prefix[], exchange: Exchange): Promi
 async function exchangeRanges(
   mine: ReconcileStore,
   prefixes: readonly Prefix[],
-  exchange: Exchange
+  exchange: Exchange,
+  outbox: Outbox | undefined
 ): Promise<Moved> {
   const inbox = new Inbox(mine, exchange)
-  const outbox = new Outbox(mine, exchange)
   for (let at = 0; at < prefixes.length; at += LIST_PREFIXES) {
     const group = prefixes.slice(at, at + LIST_PREFIXES)
     for await (const { lacking, extra } of comparePages(mine, group, exchange)) {
       await inbox.fetch(lacking)
-      await outbox.send(extra)
+      await outbox?.send(extra)
     }
   }
   await inbox.finish()
-  await outbox.finish()
-  return { received: inbox.received, ...outbox.moved() }
+  await outbox?.finish()
+  return { sent: 0, ...outbox?.moved(), received: inbox.received }
 }
 
 async function* comparePages(
@@ -255,85 +269,6 @@ function isSoundPage(
   })
 }
 
-/** Fetches records in full batches, collecting ids over several pages. */
-class Inbox {
-  readonly #mine: ReconcileStore
-  readonly #exchange: Exchange
-  #ids: Uint8Array[] = []
-  received = 0
-
-  constructor(mine: ReconcileStore, exchange: Exchange) {
-    this.#mine = mine
-    this.#exchange = exchange
-  }
-
-  async fetch(ids: readonly Uint8Array[]): Promise<void> {
-    for (const id of ids) this.#ids.push(id)
-    while (this.#ids.length >= GET_IDS) await this.#fetchSome()
-  }
-
-  async finish(): Promise<void> {
-    while (this.#ids.length > 0) await this.#fetchSome()
-  }
-
-  /** A peer may have replaced some of what it listed: what does not come is left to the next round. */
-  async #fetchSome(): Promise<void> {
-    const ids = this.#ids.slice(0, GET_IDS)
-    const answer = await this.#exchange({ kind: 'get', ids })
-    if (answer.kind !== 'records' || answer.served < 1) throw unexpected(answer)
-    this.#ids = this.#ids.slice(answer.served)
-    this.received += (await this.#mine.apply(answer.records)).applied.length
-  }
-}
-
-/** Sends records in full frames, collecting ids over several pages. */
-class Outbox {
-  readonly #mine: ReconcileStore
-  readonly #exchange: Exchange
-  #ids: Uint8Array[] = []
-  #sent = 0
-  #refused: unknown
-
-  constructor(mine: ReconcileStore, exchange: Exchange) {
-    this.#mine = mine
-    this.#exchange = exchange
-  }
-
-  moved(): { readonly sent: number; readonly refused?: unknown } {
-    return this.#refused === undefined
-      ? { sent: this.#sent }
-      : { sent: this.#sent, refused: this.#refused }
-  }
-
-  async send(ids: readonly Uint8Array[]): Promise<void> {
-    for (const id of ids) this.#ids.push(id)
-    while (this.#ids.length >= GET_IDS) await this.#sendSome()
-  }
-
-  async finish(): Promise<void> {
-    while (this.#ids.length > 0) await this.#sendSome()
-  }
-
-  async #sendSome(): Promise<void> {
-    const { records, served } = await readFrame(this.#mine, this.#ids)
-    this.#ids = this.#ids.slice(served)
-    if (records.length === 0 || this.#refused !== undefined) return
-    try {
-      const answer = await this.#exchange({ kind: 'put', records })
-      if (answer.kind !== 'applied') throw unexpected(answer)
-      this.#sent += Math.min(answer.applied, records.length)
-    } catch (error) {
-      // A peer with a full disk takes nothing, but what it has must reach us all the same.
-      if (!isCode(error, 'PEER_FAILED')) throw error
-      this.#refused = error
-    }
-  }
-}
-
 function malformedSummaries(): StarlingError {
   return new StarlingError('PEER_FAILED', 'a peer sums up other ranges than those asked for')
-}
-
-function unexpected(answer: Answer): StarlingError {
-  return new StarlingError('PEER_FAILED', `an answer "${answer.kind}" that does not fit`)
 }

@@ -1,18 +1,19 @@
-import { Cache } from '../cache.ts'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { Commits, type Outcome } from './commits.ts'
+import { CurrentValues } from './current-values.ts'
 import { type JournalDisk, nodeDisk } from './disk.ts'
 import type { Prefix, Root, Summary } from './fingerprint.ts'
+import { Forgetting } from './forgetting.ts'
 import { hasRepository, listRepositories, listTags, type Page, valuesOf } from './listing.ts'
 import { liveHeads } from './merge.ts'
-import { MAX_WRITES, planApply, planWrite } from './plans.ts'
+import { type Giver, MAX_WRITES, planApply, planWrite } from './plans.ts'
 import { tryDecodeRecord } from './record.ts'
 import { openStorage, type Storage } from './recovery.ts'
-import { type RegisterName, registerName } from './register.ts'
 import { HybridClock } from './stamp.ts'
+import { openStanding, type Standing } from './standing.ts'
 import {
   changeOf,
   currentValue,
@@ -20,6 +21,7 @@ import {
   type LeaseValue,
   type LinkValue,
   type MemberValue,
+  readValue,
   type TagValue,
   tagKey,
   type Value,
@@ -62,8 +64,6 @@ export type AppliedListener = (applied: readonly Applied[]) => void
 
 /** Records that one plan of `apply` merges, so that a write of ours never waits for very many. */
 const APPLY_CHUNK_RECORDS = 256
-/** Names that were asked for last, a few hundred bytes each. */
-const MAX_CACHED_VALUES = 16_384
 /** A peer with a wrong clock sends thousands of records; one line a minute says it. */
 const DRIFT_LOG_INTERVAL_MS = 60_000
 
@@ -77,15 +77,20 @@ export class Records {
   readonly #storage: Storage
   readonly #clock: HybridClock
   readonly #commits: Commits<readonly Applied[]>
+  readonly #standing: Standing
+  /** How deletions come to be forgotten. */
+  readonly forgetting: Forgetting
   readonly #listeners = new Set<AppliedListener>()
-  readonly #values = new Cache<RegisterName, Value>(MAX_CACHED_VALUES, () => 1)
+  readonly #values: CurrentValues
   #sequence = 0
   #driftLoggedMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
 
-  private constructor(options: RecordsOptions, storage: Storage) {
+  private constructor(options: RecordsOptions, storage: Storage, standing: Standing) {
     this.#options = options
     this.#storage = storage
+    this.#standing = standing
+    this.#values = new CurrentValues(storage.index)
     this.#clock = new HybridClock({
       clock: options.clock,
       floor: storage.index.floor,
@@ -94,11 +99,17 @@ export class Records {
     this.#commits = new Commits({
       storage,
       floor: () => this.#clock.floor,
+      note: { take: () => standing.takeNote(), lost: () => standing.noteLost() },
       committed: outcomes => this.#committed(outcomes),
       log: options.log,
       ...(options.compactSlackBytes === undefined
         ? {}
         : { compactSlackBytes: options.compactSlackBytes })
+    })
+    this.#clock.follow(standing.horizon)
+    this.forgetting = new Forgetting({
+      ...{ standing, index: storage.index, commits: this.#commits },
+      writer: { origin: options.origin, clock: this.#clock }
     })
   }
 
@@ -107,7 +118,17 @@ export class Records {
    * `DATA_LOCKED`, `DATA_DAMAGED` for data of a later version, `DISK_FULL` and `DISK_FAILED`.
    */
   static async open(options: RecordsOptions): Promise<Records> {
-    return new Records(options, await openStorage({ disk: nodeDisk, ...options }))
+    const storage = await openStorage({ disk: nodeDisk, ...options })
+    try {
+      const standing = await openStanding(storage.index, options.origin)
+      const records = new Records(options, storage, standing)
+      await records.forgetting.settle()
+      return records
+    } catch (error) {
+      await storage.journal.close()
+      await storage.index.close()
+      throw error
+    }
   }
 
   /**
@@ -128,18 +149,28 @@ export class Records {
 
   /**
    * Merges records of peers. Those known or replaced already change nothing; those that break the
-   * envelope's rules are counted and dropped. Throws as `write` does; records merged by then stay.
+   * envelope's rules are counted and dropped. Who gives records that others wrote is named, for old
+   * ones are not taken from everybody. Throws as `write` does; records merged by then stay.
    */
   async apply(
-    records: readonly Uint8Array[]
+    records: readonly Uint8Array[],
+    giver?: Giver
   ): Promise<{ applied: readonly Applied[]; invalid: number }> {
     // Copied, so that a record that stays does not keep the whole frame it came in.
     const decoded = records.flatMap(bytes => tryDecodeRecord(Uint8Array.from(bytes)) ?? [])
-    for (const { stamp, origin } of decoded) this.#clock.observe(stamp, origin)
+    for (const record of decoded) {
+      this.#clock.observe(record.stamp, record.origin)
+      const value = record.kind === 'horizon' ? readValue(record) : undefined
+      if (value?.kind === 'horizon') this.#clock.follow(value.at)
+    }
     const applied: Applied[] = []
     for (let at = 0; at < decoded.length; at += APPLY_CHUNK_RECORDS) {
       const chunk = decoded.slice(at, at + APPLY_CHUNK_RECORDS)
-      applied.push(...(await this.#commits.run(chunk.length, draft => planApply(draft, chunk))))
+      applied.push(
+        ...(await this.#commits.run(chunk.length, draft =>
+          planApply(draft, chunk, this.#standing, giver)
+        ))
+      )
     }
     return { applied, invalid: records.length - decoded.length }
   }
@@ -174,19 +205,16 @@ export class Records {
     return this.#storage.index.get(ids)
   }
 
-  async tag(repository: string, tag: string): Promise<TagValue | undefined> {
-    const value = await this.#value('tag', tagKey(repository, tag))
-    return value?.kind === 'tag' ? value : undefined
+  tag(repository: string, tag: string): Promise<TagValue | undefined> {
+    return this.#values.get('tag', tagKey(repository, tag))
   }
 
-  async link(repository: string, digest: Digest): Promise<LinkValue | undefined> {
-    const value = await this.#value('link', digestKey(repository, digest))
-    return value?.kind === 'link' ? value : undefined
+  link(repository: string, digest: Digest): Promise<LinkValue | undefined> {
+    return this.#values.get('link', digestKey(repository, digest))
   }
 
-  async lease(repository: string, digest: Digest): Promise<LeaseValue | undefined> {
-    const value = await this.#value('lease', digestKey(repository, digest))
-    return value?.kind === 'lease' ? value : undefined
+  lease(repository: string, digest: Digest): Promise<LeaseValue | undefined> {
+    return this.#values.get('lease', digestKey(repository, digest))
   }
 
   /** The tags of a repository, in byte order. */
@@ -240,17 +268,6 @@ export class Records {
     await this.#storage.index.close()
   }
 
-  async #value(kind: string, key: string): Promise<Value | undefined> {
-    const name = registerName({ kind, key })
-    const cached = this.#values.get(name)
-    if (cached !== undefined) return cached
-    const sequence = this.#sequence
-    const value = currentValue(await this.#storage.index.heads(name))
-    // A commit meanwhile may have been to this name, which was read before it.
-    if (value !== undefined && sequence === this.#sequence) this.#values.set(name, value)
-    return value
-  }
-
   #committed(outcomes: readonly Outcome[]): readonly Applied[] {
     const applied = outcomes.map(({ record, before, after }) => ({
       bytes: record.bytes,
@@ -264,7 +281,11 @@ export class Records {
       sequence: ++this.#sequence
     }))
     if (applied.length === 0) return applied
-    for (const { record } of outcomes) this.#values.delete(registerName(record))
+    for (const { record, after } of outcomes) {
+      this.#values.changed(record)
+      this.#standing.see(after)
+    }
+    if (this.#standing.horizon > this.#standing.dropped) this.#settle()
     for (const listener of this.#listeners) {
       try {
         listener(applied)
@@ -273,6 +294,12 @@ export class Records {
       }
     }
     return applied
+  }
+
+  #settle(): void {
+    this.forgetting.settle().catch(error => {
+      this.#options.log.warn({ err: error }, 'tombstones not dropped')
+    })
   }
 
   #drifted(aheadMs: number, origin: string): void {

@@ -74,12 +74,12 @@ export async function rewrite(
   options: { readonly signal?: AbortSignal; readonly begun?: () => void } = {}
 ): Promise<void> {
   const mark = await journal.roll(index.contents.fingerprint.sizeBytes)
-  const { floor } = index
-  await index.commit([], mark, floor)
+  const { floor, note } = index
+  await index.commit([], { mark, floor, note })
   const records = index.records()
   options.begun?.()
   const signal = options.signal ?? new AbortController().signal
-  await journal.compact(records, { mark, floor }, signal)
+  await journal.compact(records, { mark, floor, note }, signal)
 }
 
 async function openIndex(directory: string, options: StorageOptions): Promise<RecordIndex> {
@@ -98,15 +98,17 @@ async function openIndex(directory: string, options: StorageOptions): Promise<Re
 async function replay(journal: Journal, index: RecordIndex, log: Log): Promise<void> {
   let draft = new Draft(index)
   let floor: Stamp = index.floor
+  let note = index.note
   let mark: Mark | undefined
   let records = 0
   const commit = async (upTo: Mark) => {
-    await index.commit(draft.changes(), upTo, floor)
+    await index.commit(draft.changes(), { mark: upTo, floor, note })
     draft = new Draft(index)
   }
   for await (const entry of journal.batches(journal.holdsMark ? index.mark : undefined)) {
     mark = entry.mark
     if (entry.batch.floor > floor) floor = entry.batch.floor
+    note = entry.batch.note ?? note
     for (const bytes of entry.batch.records) {
       const record = tryDecodeRecord(bytes)
       if (record === undefined) log.warn({ bytes: bytes.length }, 'journal holds no record here')

@@ -86,6 +86,20 @@ export class HybridClock {
     else this.#last = stamp
   }
 
+  /** A stamp that nothing issued from now on is at or below; it holds once it is journalled. */
+  promise(): Stamp {
+    this.#last = Math.max(this.#wall(), this.#last) as Stamp
+    return this.#last
+  }
+
+  /**
+   * Follows a horizon, however far ahead it is: all members have confirmed it, so that it is never
+   * further than the slowest of their clocks.
+   */
+  follow(horizon: Stamp): void {
+    if (horizon > this.#last) this.#last = horizon
+  }
+
   #aheadMs(stamp: Stamp): number {
     return stampMs(stamp) - this.#wall() / TICKS_PER_MS
   }

@@ -3,7 +3,7 @@ import { type Digest, tryDigest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import { type Heads, liveHeads } from './merge.ts'
 import { type Body, MAX_KEY_BYTES, RECORD_VERSION, type StampedRecord } from './record.ts'
-import { type Stamp, stampMs, ZERO_STAMP } from './stamp.ts'
+import { isStamp, type Stamp, stampMs, ZERO_STAMP } from './stamp.ts'
 
 /** This tag points there. */
 export interface TagValue {
@@ -51,8 +51,14 @@ export interface MemberValue {
   readonly hold: 'all' | 'none'
 }
 
+/** How far all members have confirmed what there was; see `horizon.ts`. It only ever rises. */
+export interface HorizonValue {
+  readonly kind: 'horizon'
+  readonly at: Stamp
+}
+
 /** What a register says, for the kinds this version knows. */
-export type Value = TagValue | LinkValue | LeaseValue | MemberValue
+export type Value = TagValue | LinkValue | LeaseValue | MemberValue | HorizonValue
 
 /** A change that this node makes; it replaces all that this node has of that register. */
 export type Write =
@@ -60,6 +66,7 @@ export type Write =
   | LinkValue
   | Omit<LeaseValue, 'writtenMs'>
   | MemberValue
+  | HorizonValue
   | { readonly kind: 'untag'; readonly repository: string; readonly tag: string }
   | { readonly kind: 'unlink'; readonly repository: string; readonly digest: Digest }
   | { readonly kind: 'release'; readonly repository: string; readonly digest: Digest }
@@ -78,6 +85,9 @@ export interface Change {
  * before `a-b` and `a/b`, and no name can contain it.
  */
 export const KEY_SEPARATOR = ' '
+
+/** There is one. */
+const HORIZON_KEY = 'cluster'
 
 /** Printable ASCII without the separator, where byte order is the order of JavaScript's `<`. */
 const NAME = /^[!-~]+$/
@@ -105,11 +115,24 @@ export function isReadable(version: number, kind: string): boolean {
  * when it is deleted, was never written, or is not readable.
  */
 export function currentValue(heads: Heads): Value | undefined {
+  const [first] = heads
+  // Whoever was forgotten has to be judged first, also when it wrote its record anew meanwhile.
+  if (first?.kind === 'member' && heads.some(head => head.deleted)) return undefined
+  if (first?.kind === 'horizon') return greatestHorizon(heads)
   for (const head of liveHeads(heads)) {
     const value = readValue(head)
     if (value !== undefined) return value
   }
   return undefined
+}
+
+function greatestHorizon(heads: Heads): HorizonValue | undefined {
+  let greatest: HorizonValue | undefined
+  for (const head of liveHeads(heads)) {
+    const value = readValue(head)
+    if (value?.kind === 'horizon' && value.at > (greatest?.at ?? -1)) greatest = value
+  }
+  return greatest
 }
 
 /** What one record says. Its key must agree with its body, or it could speak for another register. */
@@ -197,12 +220,17 @@ const READERS: { readonly [kind in Value['kind']]: Reader } = {
     if (mesh === undefined || protocol === undefined) return undefined
     if (hold !== 'all' && hold !== 'none') return undefined
     return { kind: 'member', id, name: shown, mesh, transfer, protocol, hold }
+  },
+  horizon(body) {
+    const at = body.get('at')
+    return isStamp(at) ? { kind: 'horizon', at } : undefined
   }
 }
 
 function keyOf(value: Value | Omit<LeaseValue, 'writtenMs'>): string {
   if (value.kind === 'tag') return tagKey(value.repository, value.tag)
   if (value.kind === 'member') return value.id
+  if (value.kind === 'horizon') return HORIZON_KEY
   return digestKey(value.repository, value.digest)
 }
 

@@ -8,7 +8,9 @@ import {
   type Root,
   type Summary
 } from './fingerprint.ts'
+import type { Terms } from './horizon.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
+import { isStamp, type Stamp } from './stamp.ts'
 
 /** How far into what a process has applied, see `DeltaLog`. */
 export interface Position {
@@ -30,21 +32,34 @@ export type Request =
       readonly after: Uint8Array | undefined
     }
   | { readonly kind: 'get'; readonly ids: readonly Uint8Array[] }
-  | { readonly kind: 'put'; readonly records: readonly Uint8Array[] }
+  /** The sender stands for the records up to a stamp, see `Standing.vouched`. */
+  | {
+      readonly kind: 'put'
+      readonly records: readonly Uint8Array[]
+      readonly vouched: Stamp
+    }
+  /** Of whom have you had all that lies where you have dropped tombstones? */
+  | { readonly kind: 'witnesses' }
   /** What was applied there after this position, and not brought by the one who asks? */
   | { readonly kind: 'since'; readonly position: Position }
 
 export type Answer =
-  | { readonly kind: 'equal' }
-  /** {@link FANOUT} summaries for each range asked for. */
-  | { readonly kind: 'summaries'; readonly summaries: readonly Summary[] }
+  | { readonly kind: 'equal'; readonly terms: Terms }
+  /** {@link FANOUT} summaries for each range asked for; with terms when the answer is to `compare`. */
+  | {
+      readonly kind: 'summaries'
+      readonly summaries: readonly Summary[]
+      readonly terms?: Terms | undefined
+    }
   | { readonly kind: 'ids'; readonly ids: readonly Uint8Array[]; readonly more: boolean }
   /** Those known of the first `served` ids asked for: as many as fit. */
   | {
       readonly kind: 'records'
       readonly records: readonly Uint8Array[]
       readonly served: number
+      readonly vouched: Stamp
     }
+  | { readonly kind: 'witnesses'; readonly ids: readonly string[] }
   | { readonly kind: 'applied'; readonly applied: number; readonly invalid: number }
   /** What was applied up to `upTo`; `undefined` when the log does not reach back so far. */
   | {
@@ -52,6 +67,7 @@ export type Answer =
       readonly records: readonly Uint8Array[]
       readonly upTo: number | undefined
       readonly more: boolean
+      readonly vouched: Stamp
     }
 
 /** No request and no answer is larger. */
@@ -83,7 +99,9 @@ export function encodeRequest(request: Request): Uint8Array {
     case 'get':
       return frame(['get', Buffer.concat(request.ids)])
     case 'put':
-      return frame(['put', request.records])
+      return frame(['put', request.records, request.vouched])
+    case 'witnesses':
+      return frame(['witnesses'])
     case 'since':
       return frame(['since', request.position.epoch, request.position.sequence])
   }
@@ -104,7 +122,9 @@ export function decodeRequest(bytes: Uint8Array): Request {
     case 'get':
       return { kind, ids: idsIn(first) }
     case 'put':
-      return { kind, records: recordsIn(first) }
+      return { kind, records: recordsIn(first), vouched: stamp(second) }
+    case 'witnesses':
+      return { kind }
     case 'since':
       return { kind, position: { epoch: epoch(first), sequence: count(second) } }
     default:
@@ -115,37 +135,58 @@ export function decodeRequest(bytes: Uint8Array): Request {
 export function encodeAnswer(answer: Answer): Uint8Array {
   switch (answer.kind) {
     case 'equal':
-      return frame(['equal'])
+      return frame(['equal', packTerms(answer.terms)])
     case 'summaries':
-      return frame(['summaries', Buffer.concat(answer.summaries.map(packSummary))])
+      return frame([
+        'summaries',
+        Buffer.concat(answer.summaries.map(packSummary)),
+        answer.terms === undefined ? null : packTerms(answer.terms)
+      ])
     case 'ids':
       return frame(['ids', Buffer.concat(answer.ids), answer.more])
     case 'records':
-      return frame(['records', answer.records, answer.served])
+      return frame(['records', answer.records, answer.served, answer.vouched])
+    case 'witnesses':
+      return frame(['witnesses', answer.ids])
     case 'applied':
       return frame(['applied', answer.applied, answer.invalid])
     case 'news':
-      return frame(['news', answer.records, answer.upTo ?? null, answer.more])
+      return frame(['news', answer.records, answer.upTo ?? null, answer.more, answer.vouched])
   }
 }
 
 /** Throws `PEER_FAILED` when it is not an answer. */
 export function decodeAnswer(bytes: Uint8Array): Answer {
-  const [kind, first, second, third] = fields(bytes)
+  const [kind, first, second, third, fourth] = fields(bytes)
   switch (kind) {
     case 'equal':
-      return { kind }
-    case 'summaries':
-      return { kind, summaries: summariesIn(first) }
+      return { kind, terms: termsIn(first) }
+    case 'summaries': {
+      const terms = second === null ? undefined : termsIn(second)
+      return { kind, summaries: summariesIn(first), terms }
+    }
     case 'ids':
       return { kind, ids: idsIn(first), more: second === true }
     case 'records':
-      return { kind, records: recordsIn(first), served: count(second) }
+      return {
+        kind,
+        records: recordsIn(first),
+        served: count(second),
+        vouched: stamp(third)
+      }
+    case 'witnesses':
+      return { kind, ids: originsIn(first) }
     case 'applied':
       return { kind, applied: count(first), invalid: count(second) }
     case 'news': {
       const upTo = second === null ? undefined : count(second)
-      return { kind, records: recordsIn(first), upTo, more: third === true }
+      return {
+        kind,
+        records: recordsIn(first),
+        upTo,
+        more: third === true,
+        vouched: stamp(fourth)
+      }
     }
     default:
       throw malformed()
@@ -170,6 +211,27 @@ function fields(bytes: Uint8Array): unknown[] {
 
 function count(value: unknown): number {
   if (Number.isSafeInteger(value) && Number(value) >= 0) return Number(value)
+  throw malformed()
+}
+
+function stamp(value: unknown): Stamp {
+  if (isStamp(value)) return value
+  throw malformed()
+}
+
+function packTerms({ dropped, confirmed, forgotten }: Terms): unknown {
+  return [dropped, confirmed, forgotten]
+}
+
+function termsIn(value: unknown): Terms {
+  if (!Array.isArray(value)) throw malformed()
+  const [dropped, confirmed, forgotten]: unknown[] = value
+  return { dropped: stamp(dropped), confirmed: stamp(confirmed), forgotten: forgotten === true }
+}
+
+function originsIn(value: unknown): string[] {
+  const sound = Array.isArray(value) && value.every(id => typeof id === 'string')
+  if (sound) return value
   throw malformed()
 }
 

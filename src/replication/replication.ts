@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../clock.ts'
 import type { Digest } from '../digest.ts'
+import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Vitals } from '../mesh/beat.ts'
 import type { Hold } from '../mesh/member.ts'
@@ -22,6 +23,7 @@ import {
   Collector,
   MAX_LOOK_INTERVAL_MS
 } from './collector.ts'
+import { Confirmations } from './confirmations.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
 import { Deputies } from './deputies.ts'
@@ -34,7 +36,7 @@ import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
 import { Locator } from './locator.ts'
-import { MemberRecords } from './member-records.ts'
+import { type Forgotten, MemberRecords } from './member-records.ts'
 import { Owed } from './owed.ts'
 import { Passage } from './passage.ts'
 import { Pins } from './pins.ts'
@@ -96,10 +98,13 @@ export class Replication {
   readonly operations: {
     collect(mode: CollectionMode): Promise<Collection>
     verify(): ReturnType<Verification['run']>
+    /** Forgets the members of this name that are not live. Throws `UNAVAILABLE` before {@link start}. */
+    forget(name: string): Promise<Forgotten>
   }
   readonly #options: ReplicationOptions
   readonly #inventory: Inventory
   readonly #synchroniser: Synchroniser
+  readonly #confirmations: Confirmations
   readonly #downloads: Downloads
   readonly #replicator: Replicator
   readonly #announcer: Announcer
@@ -167,6 +172,7 @@ export class Replication {
       ...{ mesh, records, random, clock, log },
       roots: this.#roots
     })
+    this.#confirmations = new Confirmations({ mesh, records, roots: this.#roots, log })
     this.#announcer = new Announcer({
       ...{ mesh, records, blobs, sightings, log },
       onSighted: digest => this.#replicator.poke(digest)
@@ -224,7 +230,11 @@ export class Replication {
     })
     this.operations = {
       collect: mode => this.#collector.collect(mode),
-      verify: () => this.#verification.run()
+      verify: () => this.#verification.run(),
+      forget: async name => {
+        if (this.#members !== undefined) return await this.#members.forget(name)
+        throw new StarlingError('UNAVAILABLE', 'the node is starting')
+      }
     }
     this.content = new ReplicatedContent({
       ...{ ...shared, uploads, acknowledgement, intake, passage },
@@ -258,6 +268,7 @@ export class Replication {
     this.#members = new MemberRecords({ mesh, records, log })
     await this.#members.start()
     this.#synchroniser.start()
+    this.#confirmations.start()
     this.#replicator.start()
     this.#cluster.start()
     this.#collector.start()
@@ -277,8 +288,8 @@ export class Replication {
       disk: state === 'ok' && this.#replicator.lacksRoom ? 'full' : state,
       freeBytes: disk.freeBytes(),
       hold: this.#options.hold,
-      promised: 0,
-      confirmed: 0,
+      promised: records.forgetting.standing.testimony.promised,
+      confirmed: records.forgetting.standing.testimony.confirmed,
       caughtUp: this.#inventory.caughtUp().root,
       missing: missing.keys().take(MAX_NAMED_MISSING).toArray(),
       missingCount: missing.size,
@@ -310,6 +321,7 @@ export class Replication {
     this.#cluster.close()
     this.#replicator.close()
     await this.#downloads.close()
+    await this.#confirmations.close()
     await this.#synchroniser.close()
     await this.#announcer.close()
     await this.#members?.close()

@@ -4,6 +4,7 @@ import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { answer, type ReconcileStore } from '../records/answer.ts'
 import { DeltaLog } from '../records/delta-log.ts'
+import { peerStore } from '../records/peer-store.ts'
 import { type LastEqual, type Reconciled, reconcile } from '../records/reconcile.ts'
 import type { Applied, Records } from '../records/records.ts'
 import { MAX_FRAME_BYTES } from '../records/wire.ts'
@@ -162,6 +163,9 @@ export class Synchroniser {
         this.#log.warn({ peer }, 'records differ and cannot be exchanged')
         return false
       }
+      if (reconciled.terms !== undefined) {
+        await this.#records.forgetting.stoodLevel(reconciled.terms)
+      }
       this.#levelled(peer, reconciled)
       return true
     } catch (error) {
@@ -200,14 +204,11 @@ export class Synchroniser {
   /** The records, counting what the peer brings. */
   #storeFor(peer: string): ReconcileStore {
     return {
-      root: () => this.#records.root(),
-      divide: prefix => this.#records.divide(prefix),
-      idsIn: (prefix, after, limit) => this.#records.idsIn(prefix, after, limit),
-      get: ids => this.#records.get(ids),
+      ...peerStore(this.#records, peer),
       since: ({ epoch, sequence }, limit) =>
         epoch === this.#mesh.boot ? this.#delta.since(sequence, limit, peer) : undefined,
-      apply: async records => {
-        const result = await this.#records.apply(records)
+      apply: async (records, vouched) => {
+        const result = await this.#records.apply(records, { peer, vouched })
         this.#delta.cameFrom(peer, result.applied)
         if (result.applied.length > 0) this.#progress.set(peer, this.#clock.monotonic())
         const facts = result.applied.filter(({ kind }) => kind !== 'member').length

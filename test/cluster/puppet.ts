@@ -7,6 +7,7 @@ import { silentLog } from '../../src/log.ts'
 import { Mesh } from '../../src/mesh/mesh.ts'
 import { Secrets } from '../../src/mesh/secret.ts'
 import { answer } from '../../src/records/answer.ts'
+import { peerStore } from '../../src/records/peer-store.ts'
 import { Records } from '../../src/records/records.ts'
 import {
   decodeHave,
@@ -76,7 +77,9 @@ export class Puppet {
       await records.close()
       secrets.close()
     })
-    mesh.handle(RECONCILE_PROTOCOL, MAX_FRAME_BYTES, (_peer, request) => answer(records, request))
+    mesh.handle(RECONCILE_PROTOCOL, MAX_FRAME_BYTES, (peer, request) =>
+      answer(peerStore(records, peer), request)
+    )
     mesh.handle(HAVE_PROTOCOL, MAX_HAVE_BYTES, async (_peer, request) =>
       encodeSizes(decodeHave(request).map(digest => blobs.get(digest)?.bytes.length ?? -1))
     )

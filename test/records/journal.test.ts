@@ -115,7 +115,11 @@ test('damage in the middle is listed, the rest is read, and compaction ends it',
     yield Buffer.from('one')
     yield Buffer.from('three')
   })()
-  await journal.compact(live, { mark, floor: 9 as Stamp }, new AbortController().signal)
+  await journal.compact(
+    live,
+    { mark, floor: 9 as Stamp, note: undefined },
+    new AbortController().signal
+  )
   await journal.close()
   const again = await open(t, { directory, mark })
   assert.deepEqual([again.damage, again.holdsMark], [[], true])
@@ -175,7 +179,11 @@ test('a compaction that fails or is given up changes nothing', async t => {
     yield Buffer.from('one')
   }
   const compact = async (signal: AbortSignal) =>
-    await journal.compact(live(), { mark: await journal.roll(3), floor: 1 as Stamp }, signal)
+    await journal.compact(
+      live(),
+      { mark: await journal.roll(3), floor: 1 as Stamp, note: undefined },
+      signal
+    )
   await assert.rejects(compact(AbortSignal.abort(new Error('given up'))), /given up/)
   disk.fail = { operation: 'rename', error: systemError('ENOSPC') }
   await assert.rejects(compact(new AbortController().signal), { code: 'DISK_FULL' })

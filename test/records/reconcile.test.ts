@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { NO_TERMS } from '../../src/records/horizon.ts'
+import { peerStore } from '../../src/records/peer-store.ts'
 import { difference, reconcile } from '../../src/records/reconcile.ts'
 import { idOfBytes } from '../../src/records/record.ts'
 import { decodeRequest, encodeAnswer, MAX_IDS } from '../../src/records/wire.ts'
@@ -32,7 +34,7 @@ test('equal sets cost one exchange of less than 100 bytes, however large they ar
   const records = numbered(0, 500)
   const wire = wireTo(new MemoryStore(records))
   const result = await reconcile(new MemoryStore(records.toReversed()), wire.ask, unaborted)
-  assert.deepEqual(result, { received: 0, sent: 0, end: 'equal' })
+  assert.deepEqual(result, { received: 0, sent: 0, end: 'equal', terms: NO_TERMS })
   assert.equal(wire.exchanges, 1)
   assert.ok(wire.bytes < 100)
 })
@@ -41,7 +43,7 @@ test('one difference in thousands costs some ranges and not the set', async () =
   const records = numbered(0, 5_000)
   const wire = wireTo(new MemoryStore(records))
   const result = await reconcile(new MemoryStore(records.slice(1)), wire.ask, unaborted)
-  assert.deepEqual(result, { received: 1, sent: 0, end: 'equal' })
+  assert.deepEqual(result, { received: 1, sent: 0, end: 'equal', terms: NO_TERMS })
   assert.ok(wire.bytes < 2_500, `${wire.bytes} bytes`)
   assert.ok(wire.exchanges <= 7, `${wire.exchanges} exchanges`)
 })
@@ -52,7 +54,7 @@ test('the cost grows with the differences: twice as many cost at most about twic
   for (const differences of [20, 40, 80, 160]) {
     const wire = wireTo(new MemoryStore(records))
     const result = await reconcile(new MemoryStore(records.slice(differences)), wire.ask, unaborted)
-    assert.deepEqual(result, { received: differences, sent: 0, end: 'equal' })
+    assert.deepEqual(result, { received: differences, sent: 0, end: 'equal', terms: NO_TERMS })
     costs.push(wire.bytes)
   }
   for (const [i, cost] of costs.entries()) assert.ok(cost < 2.3 * (costs[i - 1] ?? cost))
@@ -85,7 +87,7 @@ test('each side gets what it lacks, in frames that are full but bounded', async 
   const theirs = new MemoryStore(numbered(900, 2_000))
   const wire = wireTo(theirs)
   const result = await reconcile(mine, wire.ask, unaborted)
-  assert.deepEqual(result, { received: 1_000, sent: 900, end: 'equal' })
+  assert.deepEqual(result, { received: 1_000, sent: 900, end: 'equal', terms: NO_TERMS })
   assert.deepEqual(mine.root(), theirs.root())
   assert.ok(wire.exchanges < 15)
 })
@@ -134,7 +136,12 @@ test('what gossip brings while it is looked for leaves nothing to move, and the 
       for (const record of records.slice(0, 1)) mine.add(record)
     return await wire.ask(request)
   }
-  assert.deepEqual(await reconcile(mine, ask, unaborted), { received: 0, sent: 0, end: 'equal' })
+  assert.deepEqual(await reconcile(mine, ask, unaborted), {
+    received: 0,
+    sent: 0,
+    end: 'equal',
+    terms: NO_TERMS
+  })
 })
 
 test('two real stores converge', async t => {
@@ -142,8 +149,12 @@ test('two real stores converge', async t => {
   const b = await openRecords(t, { origin: 'node-b' })
   await a.write(Array.from({ length: 300 }, (_, i) => tagWrite('app', `v${i}`)))
   await b.write(Array.from({ length: 300 }, (_, i) => tagWrite('app', `v${i + 150}`, 'b')))
-  const result = await reconcile(a, wireTo(b).ask, unaborted)
-  assert.deepEqual(result, { received: 300, sent: 300, end: 'equal' })
+  const result = await reconcile(
+    peerStore(a, 'node-b'),
+    wireTo(peerStore(b, 'node-a')).ask,
+    unaborted
+  )
+  assert.deepEqual(result, { received: 300, sent: 300, end: 'equal', terms: NO_TERMS })
   assert.deepEqual(a.root(), b.root())
 })
 
@@ -171,13 +182,13 @@ test('a peer that lists ids out of order, twice, or of other ranges is cut off',
   ]
   for (const ids of lists) {
     const replies = [
-      encodeAnswer({ kind: 'summaries', summaries: theirs.divide('') }),
+      encodeAnswer({ kind: 'summaries', summaries: theirs.divide(''), terms: NO_TERMS }),
       encodeAnswer({ kind: 'ids', ids, more: true })
     ]
     const ask = async () => replies.shift() ?? Buffer.alloc(0)
     await assert.rejects(reconcile(new MemoryStore(), ask, unaborted), { code: 'PEER_FAILED' })
   }
-  const fewer = async () => encodeAnswer({ kind: 'summaries', summaries: [] })
+  const fewer = async () => encodeAnswer({ kind: 'summaries', summaries: [], terms: NO_TERMS })
   await assert.rejects(reconcile(new MemoryStore(), fewer, unaborted), { code: 'PEER_FAILED' })
 })
 

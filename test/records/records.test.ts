@@ -184,7 +184,7 @@ test('kinds, versions and bodies that this version cannot read are carried byte 
   const a = await openRecords(t)
   const b = await openRecords(t, { origin: 'node-b' })
   const base = { origin: 'node-x', stamp: 2_000 as Stamp, seen: new Map(), body: new Map() }
-  const unknown = encodeRecord({ ...base, kind: 'horizon', key: 'k\0\u{10ffff}' })
+  const unknown = encodeRecord({ ...base, kind: 'weather', key: 'k\0\u{10ffff}' })
   const malformed = encodeRecord({ ...base, kind: 'tag', key: 'app v1' })
   const later = Buffer.from(encodeRecord({ ...base, kind: 'link', key: 'app later' }).bytes)
   later[1] = 2

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { answer, type ReconcileStore } from '../../src/records/answer.ts'
 import { Fingerprint, type Prefix } from '../../src/records/fingerprint.ts'
+import { NO_TERMS } from '../../src/records/horizon.ts'
 import { type Heads, mergeInto } from '../../src/records/merge.ts'
 import {
   encodeRecord,
@@ -9,7 +10,7 @@ import {
   type StampedRecord,
   tryDecodeRecord
 } from '../../src/records/record.ts'
-import type { Stamp } from '../../src/records/stamp.ts'
+import { type Stamp, ZERO_STAMP } from '../../src/records/stamp.ts'
 import { MAX_FRAME_BYTES } from '../../src/records/wire.ts'
 
 /** A set of records in memory, by the real merge rules. */
@@ -48,6 +49,21 @@ export class MemoryStore implements ReconcileStore {
   }
   async get(ids: readonly Uint8Array[]) {
     return ids.flatMap(id => this.#byId.get(idOfBytes(id))?.bytes ?? [])
+  }
+  terms() {
+    return NO_TERMS
+  }
+  vouched() {
+    return ZERO_STAMP
+  }
+  witnesses() {
+    return []
+  }
+  doubts() {
+    return false
+  }
+  async judge(records: readonly Uint8Array[]) {
+    return { give: records, keep: [] }
   }
   async apply(records: readonly Uint8Array[]) {
     const decoded = records.flatMap(bytes => tryDecodeRecord(bytes) ?? [])

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encode } from 'cborg'
 import fc from 'fast-check'
+import { type Stamp, ZERO_STAMP } from '../../src/records/stamp.ts'
 import {
   decodeAnswer,
   decodeRequest,
@@ -54,7 +55,8 @@ test('fields that a later version appends to a message are left alone', () => {
   const root = { count: 3, hash: 'ab'.repeat(16) }
   const later = encode(['compare', 3, Buffer.from(root.hash, 'hex'), { more: 'of it' }, 7])
   assert.deepEqual(decodeRequest(later), { kind: 'compare', root })
-  assert.deepEqual(decodeAnswer(encode(['equal', 'and more'])), { kind: 'equal' })
+  const equal = decodeAnswer(encode(['equal', [3, 4, true, 'and'], 'more']))
+  assert.deepEqual(equal, { kind: 'equal', terms: { dropped: 3, confirmed: 4, forgotten: true } })
 })
 
 test('messages come back as they went', () => {
@@ -63,8 +65,20 @@ test('messages come back as they went', () => {
     kind: 'since',
     position
   })
-  const news = { kind: 'news', records: [Buffer.from('r')], upTo: 4, more: true } as const
+  const news = {
+    kind: 'news',
+    records: [Buffer.from('r')],
+    upTo: 4,
+    more: true,
+    vouched: 5 as Stamp
+  } as const
   assert.deepEqual(decodeAnswer(encodeAnswer(news)), { ...news, records: [Uint8Array.of(114)] })
-  const none = { kind: 'news', records: [], upTo: undefined, more: false } as const
+  const none = {
+    kind: 'news',
+    records: [],
+    upTo: undefined,
+    more: false,
+    vouched: ZERO_STAMP
+  } as const
   assert.deepEqual(decodeAnswer(encodeAnswer(none)), none)
 })
