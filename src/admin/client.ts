@@ -1,13 +1,18 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import { StarlingError, systemCode } from '../errors.ts'
 import { controlSocket } from './control.ts'
+import type { HappeningDocument } from './happening.ts'
 import type { ImagePage, ImageReference } from './introspection.ts'
+import { ask, linesOf, type Question } from './line-stream.ts'
 import { formatReference } from './reference.ts'
+import { locked, refusal } from './refusal.ts'
 import type { CopiesDocument, StatusDocument } from './status.ts'
 
 /** A node that answers takes milliseconds; one that is stopped or hung would never. */
 const ANSWER_TIMEOUT_MS = 10_000
+
+/** A node that is followed shows every few seconds that it is there. */
+const EVENTS_SILENCE_MS = 30_000
 
 /** Many times a page of the largest size. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -22,6 +27,8 @@ export interface AdminClient {
   readonly where: string
   status(page: ImagePage, signal: AbortSignal): Promise<StatusDocument>
   copies(reference: ImageReference, signal: AbortSignal): Promise<CopiesDocument>
+  /** What the node has heard of lately and, when following, hears of until the signal aborts. */
+  events(follow: boolean, signal: AbortSignal): AsyncIterable<HappeningDocument>
 }
 
 /** A node on this machine, through the socket in its data directory. */
@@ -36,15 +43,27 @@ export function clientOfUrl(base: URL): AdminClient {
 }
 
 function client(where: string, base: URL, socketPath?: string): AdminClient {
-  const get = (path: string, parameters: Readonly<Record<string, string>>, signal: AbortSignal) =>
-    getJson({ where, url: urlOf(base, path, parameters), socketPath, signal })
+  const question = (
+    path: string,
+    parameters: Readonly<Record<string, string>>,
+    signal: AbortSignal
+  ): Question => {
+    const url = urlOf(base, path, parameters)
+    return { where, method: 'GET', url, socketPath, signal }
+  }
+  const get = (...asked: Parameters<typeof question>) => getJson(question(...asked))
   return {
     where,
     // The node's answer is of the type that its route promises.
     status: async (page, signal) =>
       (await get('status', pageQuery(page), signal)) as StatusDocument,
     copies: async (reference, signal) =>
-      (await get('copies', { reference: formatReference(reference) }, signal)) as CopiesDocument
+      (await get('copies', { reference: formatReference(reference) }, signal)) as CopiesDocument,
+    events: (follow, signal) =>
+      linesOf({
+        ...question('events', { follow: String(follow) }, signal),
+        silenceMs: EVENTS_SILENCE_MS
+      }) as AsyncIterable<HappeningDocument>
   }
 }
 
@@ -60,17 +79,10 @@ function urlOf(base: URL, path: string, parameters: Readonly<Record<string, stri
   return url
 }
 
-interface Get {
-  readonly where: string
-  readonly url: URL
-  readonly socketPath: string | undefined
-  readonly signal: AbortSignal
-}
-
-async function getJson(get: Get): Promise<unknown> {
+async function getJson(get: Question): Promise<unknown> {
   const deadline = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
   try {
-    const response = await send(get, AbortSignal.any([get.signal, deadline]))
+    const response = await ask({ ...get, signal: AbortSignal.any([get.signal, deadline]) })
     const body = await readBody(response)
     if (response.statusCode === 200) return JSON.parse(body)
     if (response.statusCode === 401 || response.statusCode === 403) throw locked(get.where)
@@ -86,19 +98,6 @@ async function getJson(get: Get): Promise<unknown> {
   }
 }
 
-function send(
-  { url, socketPath }: Pick<Get, 'url' | 'socketPath'>,
-  signal: AbortSignal
-): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const request = url.protocol === 'https:' ? httpsRequest : httpRequest
-    request(url, { ...(socketPath !== undefined && { socketPath }), signal, agent: false })
-      .once('response', resolve)
-      .once('error', reject)
-      .end()
-  })
-}
-
 async function readBody(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let sizeBytes = 0
@@ -108,15 +107,4 @@ async function readBody(response: IncomingMessage): Promise<string> {
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
-}
-
-/** The user and the password of a URL are sent as HTTP Basic. */
-function locked(where: string): StarlingError {
-  const way = 'http://user:password@host:port'
-  return new StarlingError('DENIED', `the node at ${where} wants other credentials; --url ${way}`)
-}
-
-export function refusal(where: string, what: string, cause?: unknown): StarlingError {
-  const message = `what listens at ${where} is not a node of this version: ${what}`
-  return new StarlingError('UNSUPPORTED', message, { cause })
 }

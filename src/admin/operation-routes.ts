@@ -7,6 +7,9 @@ export function addOperationRoutes(app: FastifyInstance, operations: Operations)
   app.post<{ Querystring: { dryRun?: string; now?: string } }>('/collect', ({ query }) =>
     operations.collect({ dryRun: query.dryRun === 'true', now: query.now === 'true' })
   )
+  app.post<{ Querystring: { name?: string } }>('/forget', ({ query }) =>
+    operations.forget(query.name ?? '')
+  )
   app.post('/verify', (_request, reply) =>
     reply.type('application/jsonl').send(Readable.from(linesOf(operations.verify())))
   )

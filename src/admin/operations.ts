@@ -8,7 +8,14 @@ export interface Operations {
   collect(mode: CollectionMode): Promise<CollectionDocument>
   /** Progress, and last the outcome; ends early when it is not iterated to the end. */
   verify(): AsyncIterable<VerificationLine>
+  /** Makes the members of a name that are not live gone for good. */
+  forget(name: string): Promise<ForgottenDocument>
 }
+
+/** What `POST /forget` answers: who is forgotten, or why nobody is. */
+export type ForgottenDocument =
+  | { readonly kind: 'forgotten'; readonly ids: readonly string[] }
+  | { readonly kind: 'live' | 'unknown' }
 
 export interface CollectionMode {
   /** Decide and explain, and change nothing. */

@@ -1,4 +1,4 @@
-import type { CopiesDocument, DegradedImage, StatusDocument } from './status.ts'
+import type { CopiesDocument, DegradedImage, ImageStatus, StatusDocument } from './status.ts'
 
 /** A status for people: a headline, then a table for each kind of thing that there is any of. */
 export function renderStatus(status: StatusDocument): string {
@@ -28,6 +28,13 @@ export function renderStatus(status: StatusDocument): string {
     ...section('transfers', transfers),
     ...section('with fewer copies than asked for', status.degraded.map(rowOf))
   ].join('\n')
+}
+
+/** Images as a table, each row with its line break. */
+export function renderImages(images: readonly ImageStatus[], holders: number): string {
+  return table(images.map(image => imageRow(image, holders)))
+    .map(row => `${row.trimStart()}\n`)
+    .join('')
 }
 
 /** Who holds an image, in one line. */

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { StarlingError } from '../errors.ts'
 import type { ImagePage, Introspection } from './introspection.ts'
@@ -19,6 +20,7 @@ const INDEX = `Starling
 /metrics            Prometheus text
 /status             the node as JSON; ?images=N&last=REPOSITORY:TAG pages the images
 /copies?reference=  who holds an image, as JSON
+/events             what changed lately, a JSON object on a line; ?follow=true goes on
 `
 
 /** Adds what may be asked of a node. All of it reads, nothing changes anything. */
@@ -40,12 +42,38 @@ export function addRoutes(app: FastifyInstance, introspection: Introspection): v
     if (reference === undefined) throw badQuery('reference', REFERENCE_FORMAT)
     return introspection.copies(reference)
   })
+  app.get<{ Querystring: Query }>('/events', (request, reply) => {
+    reply.type('application/jsonl')
+    if (request.query['follow'] !== 'true') {
+      return reply.send(introspection.past().map(toLine).join(''))
+    }
+    const gone = new AbortController()
+    const pulse = setInterval(() => reply.raw.write('\n'), ALIVE_MS)
+    reply.raw.once('close', () => {
+      clearInterval(pulse)
+      gone.abort()
+    })
+    return reply.send(Readable.from(linesOf(introspection.follow(gone.signal))))
+  })
   app.setErrorHandler((error, _request, reply) => {
     const refused = error instanceof StarlingError && error.code === 'UNSUPPORTED'
     const message = error instanceof Error ? error.message : String(error)
     return reply.code(refused ? 400 : 500).send({ error: message })
   })
   app.setNotFoundHandler((_request, reply) => sendText(reply, 404, INDEX))
+}
+
+/** An empty line now and then shows a reader that the node is there. */
+const ALIVE_MS = 10_000
+
+/** The first line is empty, so that a reader has the head of the answer at once. */
+async function* linesOf(documents: AsyncIterable<unknown>): AsyncGenerator<string, void> {
+  yield '\n'
+  for await (const document of documents) yield toLine(document)
+}
+
+function toLine(document: unknown): string {
+  return `${JSON.stringify(document)}\n`
 }
 
 /** A parameter given twice is an array. */

@@ -30,6 +30,7 @@ import { Deputies } from './deputies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Handover } from './handover.ts'
+import { History } from './history.ts'
 import { Hold as HoldQuestion } from './hold.ts'
 import { Intake } from './intake.ts'
 import { Inventory } from './inventory.ts'
@@ -115,6 +116,7 @@ export class Replication {
   readonly #collector: Collector
   readonly #verification: Verification
   readonly #handover: Handover
+  readonly #history: History
   readonly #owed: Owed
   readonly #repair: Repair
   #members: MemberRecords | undefined
@@ -246,6 +248,7 @@ export class Replication {
       ...{ mesh, relay: options.relay },
       hasCaughtUp: () => this.#cluster.wasReady
     })
+    this.#history = new History({ records, mesh, clock })
     this.deputies = new Deputies({ mesh, relay: options.relay, log })
     this.pushDeputy = new PushDeputies({ mesh, relay: options.relay, room, log })
     this.report = new Report({
@@ -253,6 +256,7 @@ export class Replication {
       ...{ mesh, metrics, clock, version, name },
       cluster: this.#cluster,
       copies: this.#copies,
+      history: this.#history,
       owed
     })
     mesh.on('connected', peer => {
@@ -326,6 +330,7 @@ export class Replication {
     await this.#announcer.close()
     await this.#members?.close()
     this.#roots.close()
+    this.#history.close()
     await this.#inventory.close()
   }
 }

@@ -11,6 +11,7 @@ import type { Cluster } from './cluster.ts'
 import type { Copies } from './copies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import type { Downloads } from './downloads.ts'
+import type { Happening, History } from './history.ts'
 import type { Inventory } from './inventory.ts'
 import type { Owed } from './owed.ts'
 
@@ -32,6 +33,7 @@ export interface ReportOptions {
   readonly cluster: Cluster
   readonly copies: Copies
   readonly owed: Owed
+  readonly history: History
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -113,6 +115,14 @@ export class Report {
         }))
       ]
     }
+  }
+
+  past(): readonly Happening[] {
+    return this.#options.history.past()
+  }
+
+  follow(signal: AbortSignal): AsyncIterable<Happening> {
+    return this.#options.history.follow(signal)
   }
 
   async metrics(): Promise<string> {

@@ -125,6 +125,7 @@ function clientOf(node: ScriptedNode): AdminClient {
   return {
     where: 'here',
     status: page => node.status(page),
-    copies: reference => node.copies(reference)
+    copies: reference => node.copies(reference),
+    events: (_follow, signal) => node.follow(signal)
   }
 }

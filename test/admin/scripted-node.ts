@@ -1,3 +1,4 @@
+import type { HappeningDocument } from '../../src/admin/happening.ts'
 import type {
   ImagePage,
   ImageReference,
@@ -7,6 +8,7 @@ import type {
 import type {
   CollectionDocument,
   CollectionMode,
+  ForgottenDocument,
   Operations,
   VerificationLine
 } from '../../src/admin/operations.ts'
@@ -87,6 +89,17 @@ export class ScriptedNode implements Introspection, Operations {
     return { reference: formatReference(reference), digest, nodes: nodes ?? [] }
   }
 
+  readonly happenings: HappeningDocument[] = []
+
+  past(): readonly HappeningDocument[] {
+    return this.happenings
+  }
+
+  async *follow(signal: AbortSignal): AsyncGenerator<HappeningDocument, void> {
+    yield* this.happenings
+    await new Promise(resolve => signal.addEventListener('abort', resolve))
+  }
+
   async metrics(): Promise<string> {
     return 'starling_peers 1\n'
   }
@@ -98,6 +111,12 @@ export class ScriptedNode implements Introspection, Operations {
   async collect(mode: CollectionMode): Promise<CollectionDocument> {
     this.modes.push(mode)
     return this.collection
+  }
+
+  forgotten: ForgottenDocument = { kind: 'unknown' }
+
+  async forget(): Promise<ForgottenDocument> {
+    return this.forgotten
   }
 
   async *verify(): AsyncGenerator<VerificationLine, void> {

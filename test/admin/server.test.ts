@@ -18,6 +18,8 @@ before(async () => {
       readiness: () => node.readiness(),
       status: page => node.status(page),
       copies: reference => node.copies(reference),
+      past: () => node.past(),
+      follow: signal => node.follow(signal),
       metrics: () => node.metrics()
     },
     log: silentLog

@@ -2,13 +2,16 @@ import type { Command } from 'commander'
 import { duration } from '../../config/values.ts'
 import { addDataSettings, loadDataDir } from '../../config.ts'
 import { StarlingError } from '../../errors.ts'
-import { type AdminClient, clientOfData, clientOfUrl } from '../client.ts'
 import { controlOfData } from '../control-client.ts'
 import type { CollectionMode } from '../operations.ts'
 import { parseReference, REFERENCE_FORMAT } from '../reference.ts'
+import { runEvents } from './events.ts'
+import { runForget } from './forget.ts'
 import { runGc } from './gc.ts'
+import { runLs } from './ls.ts'
 import type { ExitCode, Screen } from './outcome.ts'
 import { runStatus } from './status.ts'
+import { addTarget, openClient, type TargetOptions } from './target.ts'
 import { runVerify } from './verify.ts'
 import { runWait, type WaitCommand } from './wait.ts'
 
@@ -37,6 +40,27 @@ export function addAdminCommands(program: Command, { screen, signal, ended }: Ad
       const client = await openClient(options)
       ended(await runWait({ client, screen, signal, json: options.json, ...asked }))
     })
+  addTarget(program.command('ls').description('list every tag that a node knows'))
+    .argument('[repository]', 'only of this one')
+    .option('--json', 'as JSON, an image on a line', false)
+    .action(async (repository: string | undefined, options: TargetOptions & { json: boolean }) => {
+      const client = await openClient(options)
+      ended(await runLs({ client, screen, signal, repository, json: options.json }))
+    })
+  addTarget(program.command('events').description('show what changes: tags, manifests, members'))
+    .option('--no-follow', 'only what the node remembers')
+    .option('--json', 'as JSON, a change on a line', false)
+    .action(async (options: TargetOptions & { follow: boolean; json: boolean }) => {
+      const { follow, json } = options
+      ended(await runEvents({ client: await openClient(options), screen, signal, follow, json }))
+    })
+  addDataSettings(program.command('forget').description('give up a member that does not come back'))
+    .argument('<name>', 'its name')
+    .option('--json', 'the outcome as JSON', false)
+    .action(async (name: string, { json, ...options }: DataOptions) => {
+      const client = controlOfData(await loadDataDir(options))
+      ended(await runForget({ client, screen, signal, name, json }))
+    })
   addDataSettings(program.command('verify').description('read all that a node holds, and heal it'))
     .option('--json', 'as JSON, one object on a line', false)
     .action(async ({ json, ...options }: DataOptions) => {
@@ -57,28 +81,10 @@ interface DataOptions extends Readonly<Record<string, unknown>> {
   readonly json: boolean
 }
 
-interface TargetOptions extends Readonly<Record<string, unknown>> {
-  readonly url?: string
-}
-
 interface WaitOptions {
   readonly nodes: string
   readonly timeout: string
   readonly json: boolean
-}
-
-function addTarget(command: Command): Command {
-  return addDataSettings(command).option(
-    '--url <url>',
-    'admin address of a node, instead of --data'
-  )
-}
-
-async function openClient(options: TargetOptions): Promise<AdminClient> {
-  if (options.url === undefined) return clientOfData(await loadDataDir(options))
-  const url = URL.parse(options.url)
-  if (url !== null && /^https?:$/.test(url.protocol)) return clientOfUrl(url)
-  throw new StarlingError('CONFIG_INVALID', '--url: expected http://host:port or https://host:port')
 }
 
 /** Every wrong word at once, as with the settings. */
