@@ -72,7 +72,8 @@ export class Completion {
     part.state = 'open'
     part.suspects = [...part.suspects, verdict.suspect]
     for (const piece of verdict.pieces) {
-      source.file.drop(piece)
+      // A disk that fails at that fails at the next piece too, which is heeded.
+      void source.file.drop(piece).catch(() => undefined)
       part.claims.release(piece)
     }
     tell({ kind: 'leave', peer: verdict.suspect, blob })

@@ -1,14 +1,17 @@
-import type { Event, PieceOf, Urgency } from '../schedule/messages.ts'
+import type { PieceAnswer, PieceRequest } from '../piece-desk.ts'
+import type { Event, PieceOf } from '../schedule/messages.ts'
+import type { BlobStream } from '../send-blob.ts'
 import { type Part, pieceLengthOf, readPiece } from './part.ts'
-import type { PieceStore, Served } from './ports.ts'
+import type { PieceStore } from './ports.ts'
 
 /** A request made twice is answered once; the other comes back after this. */
 const TWICE_RETRY_MS = 250
 
 /** One request of a neighbour. */
 type Ticket =
-  | { readonly kind: 'waiting'; readonly answer: (served: Served) => void }
-  | { readonly kind: 'sending'; readonly stop: AbortController }
+  | { readonly kind: 'waiting'; readonly answer: (answer: PieceAnswer) => void }
+  | { readonly kind: 'opening'; readonly answer: (answer: PieceAnswer) => void }
+  | { readonly kind: 'sending'; readonly body: BlobStream }
 
 export interface DeskOptions {
   readonly partOf: (key: string) => Part | undefined
@@ -27,10 +30,10 @@ export class Desk {
   }
 
   /** Settles when it is the neighbour's turn; the signal is aborted when it has hung up. */
-  want(of: PieceOf & { readonly urgency: Urgency }, signal: AbortSignal): Promise<Served> {
+  want(request: PieceRequest, signal: AbortSignal): Promise<PieceAnswer> {
     const { partOf, tell } = this.#options
-    const { peer, blob, piece } = of
-    const id = idOf(of)
+    const { peer, key: blob, piece, urgency } = request
+    const id = idOf({ peer, blob, piece })
     if (partOf(blob) === undefined) return Promise.resolve({ kind: 'unknown' })
     if (this.#tickets.has(id) || signal.aborted) {
       return Promise.resolve({ kind: 'busy', retryMs: TWICE_RETRY_MS })
@@ -39,82 +42,77 @@ export class Desk {
       const hungUp = () => {
         if (!this.#tickets.has(id)) return
         tell({ kind: 'cancel', peer, blob, piece })
-        this.#answer(id, { kind: 'unknown' })
+        this.#end(id)
       }
       signal.addEventListener('abort', hungUp, { once: true })
       this.#tickets.set(id, { kind: 'waiting', answer: resolve })
-      tell({ kind: 'want', ...of })
+      tell({ kind: 'want', peer, blob, piece, urgency })
     })
   }
 
   /** A piece that was served has left, or its sending broke off. */
-  sent(of: PieceOf): void {
-    const { peer, blob, piece } = of
-    const id = idOf(of)
-    if (this.#tickets.get(id)?.kind !== 'sending') return
-    this.#tickets.delete(id)
+  sent({ peer, blob, piece }: PieceOf): void {
+    if (!this.#tickets.delete(idOf({ peer, blob, piece }))) return
     this.#options.tell({ kind: 'sent', peer, blob, piece })
   }
 
   /** The scheduler gives a turn. */
-  serve(of: PieceOf): void {
-    const { partOf, store, onUnreadable } = this.#options
-    const part = partOf(of.blob)
-    const id = idOf(of)
+  serve({ peer, blob, piece }: PieceOf): void {
+    const id = idOf({ peer, blob, piece })
+    const part = this.#options.partOf(blob)
     const ticket = this.#tickets.get(id)
-    if (part === undefined || ticket?.kind !== 'waiting') {
-      const { peer, blob, piece } = of
-      this.#options.tell({ kind: 'sent', peer, blob, piece })
-      return
-    }
-    const stop = new AbortController()
-    this.#tickets.set(id, { kind: 'sending', stop })
-    ticket.answer({
-      kind: 'serve',
-      sizeBytes: pieceLengthOf(part, of.piece),
-      read: async () => {
-        try {
-          return await readPiece(part, of.piece, store)
-        } catch (error) {
-          onUnreadable(part, error)
-          throw error
-        }
-      },
-      stop: stop.signal
-    })
+    if (part !== undefined && ticket?.kind === 'waiting') {
+      const opening: Ticket = { kind: 'opening', answer: ticket.answer }
+      this.#tickets.set(id, opening)
+      void this.#open(part, { peer, blob, piece }, opening)
+    } else this.#options.tell({ kind: 'sent', peer, blob, piece })
   }
 
   busy(of: PieceOf, retryMs: number): void {
-    this.#answer(idOf(of), { kind: 'busy', retryMs })
+    this.#end(idOf(of), { kind: 'busy', retryMs })
   }
 
   /** The scheduler takes a turn back: of a neighbour that is gone, or for a blob that is. */
   stop(of: PieceOf): void {
-    const id = idOf(of)
-    const ticket = this.#tickets.get(id)
-    if (ticket?.kind === 'sending') {
-      this.#tickets.delete(id)
-      ticket.stop.abort()
-    }
+    this.#end(idOf(of))
   }
 
   /** Turns away whoever waits for a blob, or for anything when it is undefined. */
   turnAway(blob?: string): void {
-    for (const [id, ticket] of [...this.#tickets]) {
-      if (blob !== undefined && id.split(' ')[1] !== blob) continue
-      if (ticket.kind === 'waiting') this.#answer(id, { kind: 'unknown' })
-      else {
-        this.#tickets.delete(id)
-        ticket.stop.abort()
-      }
+    for (const id of [...this.#tickets.keys()]) {
+      if (blob === undefined || id.split(' ')[1] === blob) this.#end(id)
     }
   }
 
-  #answer(id: string, served: Served): void {
+  async #open(
+    part: Part,
+    of: PieceOf,
+    opening: Extract<Ticket, { kind: 'opening' }>
+  ): Promise<void> {
+    const { store, onUnreadable } = this.#options
+    const id = idOf(of)
+    const isOurs = () => this.#tickets.get(id) === opening
+    try {
+      const body = await readPiece(part, of.piece, store)
+      if (isOurs()) {
+        this.#tickets.set(id, { kind: 'sending', body })
+        opening.answer({ kind: 'serve', sizeBytes: pieceLengthOf(part, of.piece), body })
+      } else body.destroy()
+    } catch (error) {
+      onUnreadable(part, error)
+      if (!isOurs()) return
+      this.sent(of)
+      opening.answer({ kind: 'unknown' })
+    }
+  }
+
+  /** Forgets a request: who waits for it gets this answer, what is being sent breaks off. */
+  #end(id: string, answer: PieceAnswer = { kind: 'unknown' }): void {
     const ticket = this.#tickets.get(id)
-    if (ticket?.kind !== 'waiting') return
+    if (ticket === undefined) return
     this.#tickets.delete(id)
-    ticket.answer(served)
+    if (ticket.kind === 'sending') ticket.body.destroy()
+    else ticket.answer(answer)
   }
 }
 

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../../clock.ts'
 import type { Digest } from '../../digest.ts'
 import { StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import type { PieceAnswer, PieceDesk, PieceRequest } from '../piece-desk.ts'
 import { SMALL_BLOB_BYTES } from '../piece-size.ts'
 import { DEFAULT_LIMITS, type Limits } from '../schedule/limits.ts'
 import type { Effect, Event, PieceOf, Urgency } from '../schedule/messages.ts'
@@ -15,7 +16,7 @@ import { Joining } from './joining.ts'
 import { Listener } from './listener.ts'
 import type { Part } from './part.ts'
 import { Parts } from './parts.ts'
-import type { Channel, FetchPiece, PieceShape, PieceStore, Served } from './ports.ts'
+import type { Channel, FetchPiece, PieceShape, PieceStore } from './ports.ts'
 import { Seeks } from './seeks.ts'
 import { Taker } from './taker.ts'
 import { Talk } from './talk.ts'
@@ -55,7 +56,7 @@ export interface DriverOptions {
  * Lets this node take part in swarms: runs the scheduler, and does what it wants done over the
  * ports. Neighbours talk by messages, in order; pieces are asked for and given apart from that.
  */
-export class Driver {
+export class Driver implements PieceDesk {
   /** The pushes to this node. */
   readonly ingests: Ingests
   readonly #options: DriverOptions
@@ -136,21 +137,15 @@ export class Driver {
   }
 
   /** A neighbour asks for a piece; settles when it is its turn. The signal says that it hung up. */
-  want(
-    peer: string,
-    blob: string,
-    piece: number,
-    urgency: Urgency,
-    signal: AbortSignal
-  ): Promise<Served> {
-    const part = this.#parts.get(blob)
+  want(request: PieceRequest, signal: AbortSignal): Promise<PieceAnswer> {
+    const part = this.#parts.get(request.key)
     if (part !== undefined) this.#parts.touch(part)
-    return this.#desk.want({ peer, blob, piece, urgency }, signal)
+    return this.#desk.want(request, signal)
   }
 
   /** A piece that was served has left, or its sending broke off. */
-  sent(peer: string, blob: string, piece: number): void {
-    this.#desk.sent({ peer, blob, piece })
+  sent({ peer, key, piece }: PieceRequest): void {
+    this.#desk.sent({ peer, blob: key, piece })
   }
 
   /** Begins to fetch a blob in pieces, or joins a push that has become it. */
@@ -277,7 +272,7 @@ export class Driver {
     const { source, key: blob } = part
     if (source.kind === 'blob') this.#unreadable(part, undefined)
     if (source.kind !== 'file' || part.state !== 'open') return
-    source.file.drop(piece)
+    source.file.drop(piece).catch(error => this.#fail(part, error))
     part.claims.release(piece)
     this.#engine.tell({ kind: 'lost', blob, pieces: [piece] })
   }

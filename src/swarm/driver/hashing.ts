@@ -1,5 +1,4 @@
-import { hashPiece } from '../schedule/piece-list.ts'
-import { type Part, pieceCountOf, readPiece } from './part.ts'
+import { hashOfPiece, type Part, pieceCountOf } from './part.ts'
 import type { PieceStore } from './ports.ts'
 
 export interface HashingOptions {
@@ -37,8 +36,7 @@ export class Hashing {
       for (;;) {
         const piece = this.#next.get(part) ?? 0
         if (part.state === 'over' || !isHere(part, piece) || !isOfUse()) return
-        const bytes = await readPiece(part, piece, store)
-        part.claims.hold(piece, hashPiece(bytes))
+        part.claims.hold(piece, await hashOfPiece(part, piece, store))
         this.#next.set(part, piece + 1)
         onPiece(part, piece)
       }

@@ -1,4 +1,4 @@
-import { MIN_PIECE_BYTES, pieceCountFor } from '../piece-size.ts'
+import { MIN_PIECE_BYTES, pieceBytesFor, pieceCountFor, SMALL_BLOB_BYTES } from '../piece-size.ts'
 import type { Event } from '../schedule/messages.ts'
 import type { Swarm } from '../schedule/swarm.ts'
 import type { Hashing } from './hashing.ts'
@@ -9,13 +9,18 @@ import type { Parts } from './parts.ts'
 import type { Talk } from './talk.ts'
 
 /**
- * How a push is cut whose size nobody knows: as a blob of up to 1 GiB is, so that small layers have
+ * How a push is cut whose size nobody says: as a blob of up to 1 GiB is, so that small layers have
  * enough pieces to go round; 64 GiB of it can be passed on while it comes.
  */
 export const GROWING_PIECE_BYTES = 4 * MIN_PIECE_BYTES
 
-/** A push that has taken less so far may end any moment, and is passed on whole. */
-const MIN_PASSED_ON_BYTES = 2 * GROWING_PIECE_BYTES
+/** How far a push has come. */
+export interface Growth {
+  /** Bytes that can be read. */
+  readonly writtenBytes: number
+  /** Where its client says that it will end; a client may push more, or less. */
+  readonly declaredBytes?: number
+}
 
 export interface IngestsOptions {
   /** The peer id of this node. */
@@ -37,10 +42,9 @@ export class Ingests {
   }
 
   /** An upload has taken so many bytes, all of which can be read. */
-  grown(id: string, writtenBytes: number): void {
+  grown(id: string, { writtenBytes, declaredBytes }: Growth): void {
     const { parts, hashing } = this.#options
-    if (writtenBytes < MIN_PASSED_ON_BYTES) return
-    const part = this.#part(id) ?? this.#begin(id)
+    const part = this.#part(id) ?? this.#begin(id, declaredBytes ?? 0, writtenBytes)
     if (part === undefined) return
     part.doneBytes = writtenBytes
     parts.touch(part)
@@ -87,12 +91,17 @@ export class Ingests {
     return this.#options.parts.get(uploadKey(this.#options.self, id))
   }
 
-  #begin(id: string): Part | undefined {
+  /** Small ones are not worth the words: they are fetched whole when they are here. */
+  #begin(id: string, declaredBytes: number, writtenBytes: number): Part | undefined {
     const { self, parts } = this.#options
     const key = uploadKey(self, id)
-    if (parts.wasOver(key)) return undefined
+    if (Math.max(declaredBytes, writtenBytes) <= SMALL_BLOB_BYTES || parts.wasOver(key)) {
+      return undefined
+    }
+    const isDeclared = declaredBytes > SMALL_BLOB_BYTES
+    const pieceBytes = isDeclared ? pieceBytesFor(declaredBytes) : GROWING_PIECE_BYTES
     return parts.give({
-      ...{ key, pieceBytes: GROWING_PIECE_BYTES, sizeBytes: undefined, name: undefined },
+      ...{ key, pieceBytes, sizeBytes: undefined, name: undefined },
       source: { kind: 'upload', id }
     })
   }

@@ -2,11 +2,11 @@ import type { Log } from '../../log.ts'
 import { pieceBytesFor, pieceCountFor } from '../piece-size.ts'
 import { Bits } from '../schedule/bits.ts'
 import type { Event } from '../schedule/messages.ts'
-import { HASH_BYTES, hashPiece, MAX_PIECES } from '../schedule/piece-list.ts'
+import { HASH_BYTES, MAX_PIECES } from '../schedule/piece-list.ts'
 import type { Joining } from './joining.ts'
 import { tryKey } from './key.ts'
 import { decodeMessage, type Message, type Name, type Pieces } from './message.ts'
-import { type Part, pieceCountOf, readPiece } from './part.ts'
+import { hashOfPiece, type Part, pieceCountOf } from './part.ts'
 import { isProvisional, type Parts } from './parts.ts'
 import type { PieceStore } from './ports.ts'
 import type { Seeks } from './seeks.ts'
@@ -88,7 +88,7 @@ export class Listener {
     }
     part.name = name
     part.sizeBytes = sizeBytes
-    part.source.file.setSize(sizeBytes)
+    part.source.file.setSize(sizeBytes).catch(error => parts.end(part, { kind: 'failed', error }))
     tell({ kind: 'sized', blob: part.key, sizeBytes, pieceCount })
   }
 
@@ -162,8 +162,8 @@ export class Listener {
     if (this.#isLooking || expected === undefined) return
     this.#isLooking = true
     try {
-      const bytes = await readPiece(part, piece, store)
-      if (Buffer.compare(hashPiece(bytes), expected) !== 0) onDamaged(part, piece)
+      const hash = await hashOfPiece(part, piece, store)
+      if (!hash.equals(expected)) onDamaged(part, piece)
     } catch {
       onDamaged(part, piece)
     } finally {

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import type { Digest } from '../../digest.ts'
 import { pieceCountFor } from '../piece-size.ts'
 import { MAX_PIECES } from '../schedule/piece-list.ts'
+import type { BlobStream } from '../send-blob.ts'
 import type { Claims } from './claims.ts'
 import type { Name } from './message.ts'
 import type { PieceFile, PieceStore } from './ports.ts'
@@ -59,7 +61,7 @@ export function pieceLengthOf({ sizeBytes, pieceBytes }: Part, piece: number): n
 }
 
 /** The bytes of a piece that is here. Throws when they are not. */
-export async function readPiece(part: Part, piece: number, store: PieceStore): Promise<Buffer> {
+export async function readPiece(part: Part, piece: number, store: PieceStore): Promise<BlobStream> {
   const { source } = part
   try {
     return await readFrom(source, part, piece, store)
@@ -70,7 +72,12 @@ export async function readPiece(part: Part, piece: number, store: PieceStore): P
   }
 }
 
-function readFrom(source: Source, part: Part, piece: number, store: PieceStore): Promise<Buffer> {
+function readFrom(
+  source: Source,
+  part: Part,
+  piece: number,
+  store: PieceStore
+): BlobStream | Promise<BlobStream> {
   const { pieceBytes } = part
   const start = piece * pieceBytes
   const end = start + pieceLengthOf(part, piece)
@@ -82,4 +89,11 @@ function readFrom(source: Source, part: Part, piece: number, store: PieceStore):
     case 'upload':
       return store.readUpload(source.id, start, end)
   }
+}
+
+/** The hash of a piece that is here, which is read for it. Throws as {@link readPiece}. */
+export async function hashOfPiece(part: Part, piece: number, store: PieceStore): Promise<Buffer> {
+  const hash = createHash('sha256')
+  for await (const chunk of await readPiece(part, piece, store)) hash.update(chunk)
+  return hash.digest()
 }

@@ -1,6 +1,7 @@
+import type { FetchedPiece } from '../piece-fetcher.ts'
 import type { Event, PieceOf, Urgency } from '../schedule/messages.ts'
 import { type Part, pieceLengthOf } from './part.ts'
-import type { Fetched, FetchPiece } from './ports.ts'
+import type { FetchPiece } from './ports.ts'
 
 export interface TakerOptions {
   readonly fetchPiece: FetchPiece
@@ -48,8 +49,8 @@ export class Taker {
     const { peer, blob, piece, urgency } = of
     const part = partOf(blob)
     if (part === undefined) return
-    const fetched = await fetchPiece(peer, blob, piece, {
-      ...{ urgency, maxBytes: part.pieceBytes, signal },
+    const fetched = await fetchPiece(peer, {
+      ...{ key: blob, piece, urgency, maxBytes: part.pieceBytes, signal },
       onStarted: () => {
         if (!signal.aborted) tell({ kind: 'started', peer, blob, piece })
       }
@@ -66,7 +67,7 @@ export class Taker {
   async #take(
     part: Part,
     of: PieceOf,
-    { bytes, hash, release }: Extract<Fetched, { kind: 'arrived' }>,
+    { bytes, hash, release }: Extract<FetchedPiece, { kind: 'arrived' }>,
     signal: AbortSignal
   ): Promise<void> {
     const { tell, onFailed, onTaken, onWasted } = this.#options

@@ -164,7 +164,7 @@ function pushTo({ driver, store }: Bird, id: string) {
     async upTo(bytes: Buffer): Promise<void> {
       for (let end = MiB; end <= bytes.length; end += MiB) {
         store.uploads.set(id, bytes.subarray(0, end))
-        driver.ingests.grown(id, end)
+        driver.ingests.grown(id, { writtenBytes: end })
         await new Promise(setImmediate)
       }
     },

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import { systemClock, systemRandom } from '../../../src/clock.ts'
 import { type Digest, digestOf } from '../../../src/digest.ts'
 import type { Log } from '../../../src/log.ts'
 import { Driver } from '../../../src/swarm/driver/driver.ts'
-import type { Fetched, FetchOptions } from '../../../src/swarm/driver/ports.ts'
+import type { FetchedPiece, PieceWish } from '../../../src/swarm/piece-fetcher.ts'
 import { hashPiece } from '../../../src/swarm/schedule/piece-list.ts'
 import { MemoryStore } from './memory-store.ts'
 
@@ -42,7 +43,7 @@ export class Flock {
     const driver = new Driver({
       self: id,
       channel: { send: (peer, message) => this.#deliver(id, peer, message) },
-      fetchPiece: (peer, key, piece, options) => this.#fetch(id, peer, key, piece, options),
+      fetchPiece: (peer, wish) => this.#fetch(id, peer, wish),
       store,
       isLive: peer => this.birds.get(peer)?.isDead === false,
       nameOf: peer => peer,
@@ -99,23 +100,22 @@ export class Flock {
   async #fetch(
     from: string,
     to: string,
-    key: string,
-    piece: number,
-    { urgency, signal, onStarted }: FetchOptions
-  ): Promise<Fetched> {
+    { key, piece, urgency, signal, onStarted }: PieceWish
+  ): Promise<FetchedPiece> {
     const giver = this.get(to)
     if (giver.isDead) return new Promise(() => {})
-    const served = await giver.driver.want(from, key, piece, urgency, signal)
+    const request = { peer: from, key, piece, urgency }
+    const served = await giver.driver.want(request, signal)
     if (served.kind !== 'serve') return served
-    onStarted()
+    onStarted?.()
     try {
-      const bytes = giver.send(await served.read())
+      const bytes = giver.send(await buffer(served.body))
       giver.sentBytes += bytes.length
-      return { kind: 'arrived', bytes, hash: hashPiece(bytes), release: () => {} }
+      return { kind: 'arrived', bytes, hash: Buffer.from(hashPiece(bytes)), release: () => {} }
     } catch (error) {
       return { kind: 'failed', error }
     } finally {
-      giver.driver.sent(from, key, piece)
+      giver.driver.sent(request)
     }
   }
 }

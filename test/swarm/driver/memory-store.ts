@@ -29,16 +29,16 @@ export class MemoryStore implements PieceStore {
     return file
   }
 
-  async readBlob(digest: Digest, start: number, end: number): Promise<Buffer> {
+  async readBlob(digest: Digest, start: number, end: number): Promise<Readable> {
     const blob = this.blobs.get(digest)
     if (blob === undefined) throw new StarlingError('BLOB_UNKNOWN', 'gone')
-    return this.spoil(Buffer.from(blob.subarray(start, end)), start)
+    return Readable.from([this.spoil(Buffer.from(blob.subarray(start, end)), start)])
   }
 
-  async readUpload(id: string, start: number, end: number): Promise<Buffer> {
+  readUpload(id: string, start: number, end: number): Readable {
     const upload = this.uploads.get(id)
     if (upload === undefined) throw new StarlingError('BLOB_UPLOAD_UNKNOWN', 'gone')
-    return Buffer.from(upload.subarray(start, end))
+    return Readable.from([Buffer.from(upload.subarray(start, end))])
   }
 
   hasRoom(): boolean {
@@ -82,13 +82,13 @@ export class MemoryPieceFile implements PieceFile {
     this.pieces.set(piece, Buffer.from(bytes))
   }
 
-  async read(piece: number): Promise<Buffer> {
+  read(piece: number): Readable {
     const bytes = this.pieces.get(piece)
     if (bytes === undefined) throw new StarlingError('BLOB_UNKNOWN', 'no such piece')
-    return bytes
+    return Readable.from([bytes])
   }
 
-  setSize(sizeBytes: number): void {
+  async setSize(sizeBytes: number): Promise<void> {
     this.#sizeBytes = sizeBytes
   }
 
@@ -102,7 +102,7 @@ export class MemoryPieceFile implements PieceFile {
     return { sizeBytes: bytes.length }
   }
 
-  drop(piece: number): void {
+  async drop(piece: number): Promise<void> {
     this.pieces.delete(piece)
   }
 
