@@ -26,6 +26,7 @@ import { Scrub } from './store/scrub.ts'
 import { Uploads } from './store/uploads.ts'
 import { openCredentials } from './swarm/certificate.ts'
 import { HttpsFetcher } from './swarm/https-fetcher.ts'
+import { PieceFetcher } from './swarm/piece-fetcher.ts'
 import { rateLimits } from './swarm/rate-limit.ts'
 import { Relay } from './swarm/relay.ts'
 import { TransferServer } from './swarm/server.ts'
@@ -184,6 +185,12 @@ async function openAll(
     })
   )
   const fetcher = closing(new HttpsFetcher({ credentials, ingress: limits.ingress }))
+  const pieces = closing(
+    new PieceFetcher({
+      ...{ credentials, ingress: limits.ingress },
+      onReceived: count('transfer', 'received')
+    })
+  )
   const relay = closing(new Relay({ credentials }))
   mesh.on('away', peer => transfer.cutRelays(peer))
   const replication: Replication = closing(
@@ -198,7 +205,7 @@ async function openAll(
       ackShort: config.ackShort,
       leaseMs: config.leaseMs,
       gcGraceMs: config.gcGraceMs,
-      ...{ blobs, uploads, records, mesh, fetcher, relay, disk, metrics },
+      ...{ blobs, uploads, records, mesh, fetcher, pieces, relay, disk, metrics },
       ...{ dataDir, clock, random, log }
     })
   )
@@ -212,6 +219,7 @@ async function openAll(
       )
     )
   })
+  transfer.servePieces(replication.pieceDesk)
   await mesh.start()
   await replication.start()
   closing(

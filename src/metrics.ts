@@ -15,6 +15,8 @@ export interface Metrics {
   readonly bytesSent: Counter<'plane'>
   /** `direction` is `egress` or `ingress`. */
   readonly throttledSeconds: Counter<'direction'>
+  readonly piecesReceived: Counter
+  readonly wastedBytes: Counter
   readonly replicationSeconds: Histogram
   readonly collectionCandidates: Gauge
   readonly collectedBlobs: Counter
@@ -73,6 +75,16 @@ export function openMetrics(): Metrics {
       name: 'starling_throttled_seconds_total',
       help: 'Time that portions of blobs have waited for a rate limit, by direction',
       labelNames: ['direction'],
+      registers
+    }),
+    piecesReceived: new Counter({
+      name: 'starling_pieces_received_total',
+      help: 'Pieces of blobs taken from other nodes, verified',
+      registers
+    }),
+    wastedBytes: new Counter({
+      name: 'starling_wasted_bytes_total',
+      help: 'Bytes of pieces that came and were held by then, or wrong',
       registers
     }),
     replicationSeconds: new Histogram({

@@ -161,7 +161,8 @@ export interface Content {
    * the session ends (which survives), `SIZE_INVALID` when the body is not of `lengthBytes`,
    * `BLOB_UPLOAD_INVALID` when another writer is at work, `BLOB_UPLOAD_UNKNOWN`, `DISK_FULL`, at
    * once when `lengthBytes` says that it will not fit. When the body breaks off, what arrived is
-   * kept and the body's error is thrown. `algorithm` is that of the digest to come, if known.
+   * kept and the body's error is thrown. `digest` is what is to come, if known,
+   * and `algorithm` its own.
    */
   appendUpload(
     repository: Repository,
@@ -171,6 +172,7 @@ export interface Content {
       readonly start?: number
       readonly lengthBytes?: number
       readonly algorithm?: Algorithm
+      readonly digest?: Digest
     }
   ): Promise<UploadSession>
 

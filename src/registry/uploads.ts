@@ -64,7 +64,7 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
         return elsewhere
       }
     }
-    if (hasBody(request)) await append(request, reply, repository, session, algorithmOf(digest))
+    if (hasBody(request)) await append(request, reply, repository, session, digest)
     await content.finishUpload(repository, session.id, digest)
     return created(reply, repository, digest)
   })
@@ -119,7 +119,7 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
       ...{ owner: access.principal(request), algorithm }
     })
     try {
-      await append(request, reply, repository, session)
+      await append(request, reply, repository, session, digest)
       await content.finishUpload(repository, session.id, digest)
     } catch (error) {
       // The client was never told of the session, so nobody could go on with it.
@@ -134,10 +134,11 @@ export async function uploadRoutes(app: FastifyInstance, context: RouteContext):
     reply: FastifyReply,
     repository: Repository,
     session: UploadSession,
-    algorithm?: Algorithm
+    digest?: Digest
   ): Promise<UploadSession> {
     try {
-      const extent = { ...chunkExtent(request), ...(algorithm && { algorithm }) }
+      const announced = digest && { digest, algorithm: algorithmOf(digest) }
+      const extent = { ...chunkExtent(request), ...announced }
       if (extent.start !== undefined && extent.start !== session.offset) {
         throw new StarlingError('RANGE_INVALID', `the next byte is ${session.offset}`)
       }

@@ -210,11 +210,15 @@ export class Collector {
   async #clearPartials(): Promise<void> {
     const { blobs, inventory, downloads, cluster, log } = this.#options
     if (!cluster.readiness().ready) return
-    for (const name of await blobs.partials()) {
+    const isOfUse = (digest: Digest) =>
+      downloads.get(digest) !== undefined ||
+      (blobs.stat(digest) === undefined && inventory.graph.claim(digest) !== undefined)
+    const clear = async (name: string, remove: (name: string) => Promise<boolean>) => {
       const digest = tryDigest(name.replace('-', ':'))
-      if (digest === undefined || downloads.get(digest) !== undefined) continue
-      if (blobs.stat(digest) === undefined && inventory.graph.claim(digest) !== undefined) continue
-      if (await blobs.removePartial(name)) log.info({ digest }, 'rest of a download removed')
+      if (digest === undefined || isOfUse(digest)) return
+      if (await remove(name)) log.info({ digest }, 'rest of a download removed')
     }
+    for (const name of await blobs.partials()) await clear(name, each => blobs.removePartial(each))
+    for (const name of await blobs.pieceNames()) await clear(name, each => blobs.removePieces(each))
   }
 }

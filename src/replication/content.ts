@@ -226,6 +226,7 @@ export class ReplicatedContent {
       readonly start?: number
       readonly lengthBytes?: number
       readonly algorithm?: Algorithm
+      readonly digest?: Digest
     }
   ) {
     const upload = this.#uploads.get(repository, id)

@@ -1,7 +1,8 @@
 import type { Digest } from '../digest.ts'
 import { MAX_MANIFEST_BYTES } from '../manifest.ts'
 import type { DiskWatch } from './disk-space.ts'
-import type { Download, Downloads } from './downloads.ts'
+import type { Download } from './download.ts'
+import type { Downloads } from './downloads.ts'
 import type { Graph } from './graph.ts'
 
 /** Downloads for which there is room, as far as the size of what comes is known. */

@@ -11,6 +11,9 @@ import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
 import type { Fetcher } from '../swarm/fetcher.ts'
 import { Holders } from '../swarm/holders.ts'
+import type { PieceDesk } from '../swarm/piece-desk.ts'
+import type { PieceFetcher } from '../swarm/piece-fetcher.ts'
+import { SMALL_BLOB_BYTES } from '../swarm/piece-size.ts'
 import type { Relay } from '../swarm/relay.ts'
 import { Acknowledgement } from './acknowledgement.ts'
 import type { Sparse } from './admission.ts'
@@ -49,6 +52,7 @@ import { Room } from './room.ts'
 import { Roots } from './roots.ts'
 import { RunningTime } from './running-time.ts'
 import { Sightings } from './sightings.ts'
+import { Swarming } from './swarming.ts'
 import { Synchroniser } from './synchroniser.ts'
 import { UploadHomes } from './upload-homes.ts'
 import { Verification } from './verification.ts'
@@ -74,6 +78,7 @@ export interface ReplicationOptions {
   readonly records: Records
   readonly mesh: Mesh
   readonly fetcher: Fetcher
+  readonly pieces: Pick<PieceFetcher, 'fetch'>
   readonly relay: Relay
   readonly disk: DiskWatch
   readonly metrics: Metrics
@@ -91,6 +96,8 @@ export class Replication {
   readonly uploadHomes: UploadHomes
   /** Who answers clients where this node stores nothing. */
   readonly deputies: Deputies
+  /** Who gives pieces to other nodes. */
+  readonly pieceDesk: PieceDesk
   /** Who takes pushes that this node has no room for. */
   readonly pushDeputy: PushDeputies
   /** What the outside may ask. */
@@ -106,6 +113,7 @@ export class Replication {
   readonly #inventory: Inventory
   readonly #synchroniser: Synchroniser
   readonly #confirmations: Confirmations
+  readonly #swarming: Swarming
   readonly #downloads: Downloads
   readonly #replicator: Replicator
   readonly #announcer: Announcer
@@ -132,7 +140,13 @@ export class Replication {
     const stores = options.hold === 'all'
     const inventory = await Inventory.open({ blobs, records, stores, clock, log })
     const owed = await Owed.open({ dataDir: options.dataDir, log })
-    return new Replication(options, inventory, leases, time, owed)
+    const { disk } = options
+    const swarming = await Swarming.open({
+      ...options,
+      hasRoom: () => stores && disk.space().state === 'ok',
+      onTaken: bytes => disk.wrote(bytes)
+    })
+    return new Replication(options, inventory, leases, time, owed, swarming)
   }
 
   private constructor(
@@ -140,18 +154,27 @@ export class Replication {
     inventory: Inventory,
     leases: Leases,
     time: RunningTime,
-    owed: Owed
+    owed: Owed,
+    swarming: Swarming
   ) {
     const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
     const { clock, random, log } = options
     this.#options = options
     this.#inventory = inventory
+    this.#swarming = swarming
+    this.pieceDesk = swarming.driver
     const sightings = new Sightings()
     const locator = new Locator({ mesh, blobs, sightings })
     const holders = new Holders({ clock, random })
     const received = metrics.bytesReceived.labels('transfer')
     this.#downloads = new Downloads({
       ...{ blobs, fetcher, locator, holders, sightings, clock, log },
+      swarm: swarming.driver,
+      isSmall: digest => {
+        const { graph } = inventory
+        if (graph.manifestType(digest) !== undefined) return true
+        return (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= SMALL_BLOB_BYTES
+      },
       onReceived: bytes => {
         received.inc(bytes)
         disk.wrote(bytes)
@@ -324,6 +347,7 @@ export class Replication {
     this.#leases.close()
     this.#cluster.close()
     this.#replicator.close()
+    this.#swarming.close()
     await this.#downloads.close()
     await this.#confirmations.close()
     await this.#synchroniser.close()

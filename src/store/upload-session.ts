@@ -30,6 +30,8 @@ export interface AppendOptions {
   readonly onChunk?: (bytes: number) => void
   /** Of the digest that is to come, where it is known by now; heeded before the first byte. */
   readonly algorithm?: Algorithm
+  /** The digest itself, where it is known by now; nobody has compared it with anything. */
+  readonly digest?: Digest
 }
 
 /**
@@ -67,6 +69,8 @@ export class UploadSession implements Upload {
   #partial: Partial | undefined
   /** Where the body under way will end, if its client said so. */
   #declaredBytes: number | undefined
+  /** What the client says that it will be. */
+  #declared: Digest | undefined
   #state: State = 'idle'
   #touchedAtMs: number
 
@@ -101,6 +105,7 @@ export class UploadSession implements Upload {
         this.#algorithm = algorithm ?? this.#algorithm
       const { lengthBytes } = options
       this.#declaredBytes = lengthBytes === undefined ? undefined : this.offset + lengthBytes
+      this.#declared = options.digest
       await this.#take(await this.#open(), body, options)
       return this.offset
     })
@@ -198,7 +203,11 @@ export class UploadSession implements Upload {
 
   #grown(writtenBytes: number): void {
     const declaredBytes = this.#declaredBytes
-    const growth = { writtenBytes, ...(declaredBytes !== undefined && { declaredBytes }) }
+    const growth = {
+      writtenBytes,
+      ...(declaredBytes !== undefined && { declaredBytes }),
+      ...(this.#declared !== undefined && { declared: this.#declared })
+    }
     this.#options.tap.tellGrown(this, growth)
   }
 

@@ -9,6 +9,8 @@ export interface UploadGrowth {
   readonly writtenBytes: number
   /** Where the body that is coming in will end; absent when its client has not said. */
   readonly declaredBytes?: number
+  /** What its client says that it will be; absent while that is not said. */
+  readonly declared?: Digest
 }
 
 export type UploadOutcome =

@@ -1,3 +1,4 @@
+import type { Digest } from '../../digest.ts'
 import { MIN_PIECE_BYTES, pieceBytesFor, pieceCountFor, SMALL_BLOB_BYTES } from '../piece-size.ts'
 import type { Event } from '../schedule/messages.ts'
 import type { Swarm } from '../schedule/swarm.ts'
@@ -6,6 +7,7 @@ import { uploadKey } from './key.ts'
 import type { Name } from './message.ts'
 import type { Part } from './part.ts'
 import type { Parts } from './parts.ts'
+import type { PieceStore } from './ports.ts'
 import type { Talk } from './talk.ts'
 
 /**
@@ -20,6 +22,8 @@ export interface Growth {
   readonly writtenBytes: number
   /** Where its client says that it will end; a client may push more, or less. */
   readonly declaredBytes?: number
+  /** What its client says that it will be. */
+  readonly declared?: Digest
 }
 
 export interface IngestsOptions {
@@ -27,6 +31,7 @@ export interface IngestsOptions {
   readonly self: string
   readonly parts: Parts
   readonly hashing: Hashing
+  readonly store: Pick<PieceStore, 'stat'>
   readonly tell: (event: Event) => void
   readonly swarm: (key: string) => Swarm | undefined
   readonly talk: Talk
@@ -42,11 +47,11 @@ export class Ingests {
   }
 
   /** An upload has taken so many bytes, all of which can be read. */
-  grown(id: string, { writtenBytes, declaredBytes }: Growth): void {
+  grown(id: string, growth: Growth): void {
     const { parts, hashing } = this.#options
-    const part = this.#part(id) ?? this.#begin(id, declaredBytes ?? 0, writtenBytes)
+    const part = this.#part(id) ?? this.#begin(id, growth)
     if (part === undefined) return
-    part.doneBytes = writtenBytes
+    part.doneBytes = growth.writtenBytes
     parts.touch(part)
     hashing.advance(part)
   }
@@ -91,10 +96,14 @@ export class Ingests {
     return this.#options.parts.get(uploadKey(this.#options.self, id))
   }
 
-  /** Small ones are not worth the words: they are fetched whole when they are here. */
-  #begin(id: string, declaredBytes: number, writtenBytes: number): Part | undefined {
-    const { self, parts } = this.#options
+  /**
+   * Small ones are not worth the words: they are fetched whole when they are here. What is held
+   * here already has been passed on before.
+   */
+  #begin(id: string, { writtenBytes, declaredBytes = 0, declared }: Growth): Part | undefined {
+    const { self, parts, store } = this.#options
     const key = uploadKey(self, id)
+    if (declared !== undefined && store.stat(declared) !== undefined) return undefined
     if (Math.max(declaredBytes, writtenBytes) <= SMALL_BLOB_BYTES || parts.wasOver(key)) {
       return undefined
     }

@@ -75,7 +75,8 @@ export class Joining {
   async #open(invitation: Invitation, urgency: Urgency): Promise<Part | undefined> {
     const { parts, store, signal } = this.#options
     const { key, name, pieceBytes, sizeBytes = name?.sizeBytes } = invitation
-    const file = await store.open(fileNameOf(key), { pieceBytes, sizeBytes }, signal)
+    const shape = { pieceBytes, sizeBytes, digest: name?.digest }
+    const file = await store.open(fileNameOf(key), shape, signal)
     if (!signal.aborted) {
       // Its source is the file, which is only now there.
       return parts.take({ key, pieceBytes, sizeBytes, name }, file, urgency)

@@ -46,7 +46,11 @@ export interface PieceShape {
 export interface PieceStore {
   stat(digest: Digest): { readonly sizeBytes: number } | undefined
   /** Opens a file of pieces, or goes on with what is left of it from before. */
-  open(name: string, shape: PieceShape, signal: AbortSignal): Promise<PieceFile>
+  open(
+    name: string,
+    shape: PieceShape & { readonly digest: Digest | undefined },
+    signal: AbortSignal
+  ): Promise<PieceFile>
   /** Bytes of a blob that is held. Throws `BLOB_UNKNOWN`. */
   readBlob(digest: Digest, start: number, end: number): Promise<BlobStream>
   /** Bytes that an upload has taken. Throws when it has ended. */
