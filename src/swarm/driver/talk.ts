@@ -62,8 +62,8 @@ export class Talk {
     this.#say(peer, { kind: 'hello', key, wants: true, reply: true, ...shape, ...NO_PIECES })
   }
 
-  named(peer: string, key: string, name: Name): void {
-    this.#say(peer, { kind: 'named', key, ...name })
+  named(peer: string, key: string, { digest, sizeBytes }: Name): void {
+    this.#say(peer, { kind: 'named', key, digest, sizeBytes })
   }
 
   abort(peer: string, key: string): void {
