@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Digest } from '../../src/digest.ts'
 import { Awaited } from '../../src/replication/awaited.ts'
-import type { Download } from '../../src/replication/downloads.ts'
+import type { Download } from '../../src/replication/download.ts'
 import { Graph } from '../../src/replication/graph.ts'
 import { MANIFEST_TYPE, named, reference } from './fixtures.ts'
 
