@@ -105,12 +105,12 @@ export class Tls {
 
 async function readOptions({ cert, key, clientCa }: TlsFiles): Promise<TlsOptions> {
   const options: TlsOptions = {
-    cert: await readSmallFile(cert),
-    key: await readSmallFile(key),
+    cert: await readSmallFile(cert, '--tls-cert'),
+    key: await readSmallFile(key, '--tls-key'),
     minVersion: 'TLSv1.2',
     // Whoever resumes a session would bring along what an authority of former times vouched for.
     ...(clientCa !== undefined && {
-      ca: await readSmallFile(clientCa),
+      ca: await readSmallFile(clientCa, '--tls-client-ca'),
       secureOptions: constants.SSL_OP_NO_TICKET
     })
   }
@@ -122,7 +122,7 @@ async function readOptions({ cert, key, clientCa }: TlsFiles): Promise<TlsOption
   } catch (cause) {
     if (isCode(cause, 'CONFIG_INVALID')) throw cause
     const reason = cause instanceof Error ? cause.message : String(cause)
-    const message = `cannot use ${[cert, key, clientCa].filter(Boolean).join(', ')}: ${reason}`
+    const message = `--tls-cert, --tls-key${clientCa ? ', --tls-client-ca' : ''}: cannot use ${[cert, key, clientCa].filter(Boolean).join(', ')}: ${reason}`
     throw new StarlingError('CONFIG_INVALID', message, { cause })
   }
 }

@@ -121,6 +121,8 @@ export class Admission {
     const isHidden = ({ digest }: Reference) => !inventory.graph.isVisible(repository, digest)
     const needed = manifest.references.filter(reference => this.#isNeeded(reference))
     if (needed.some(isHidden)) await cluster.catchUp(LOCATE_TIMEOUT_MS)
+    // A file that was removed behind our back is missed here, where its pusher can still send it.
+    for (const { digest } of needed) await blobs.look(digest)
     const elsewhere = needed.filter(({ digest }) => blobs.stat(digest) === undefined)
     const { held, silent } =
       elsewhere.length === 0

@@ -1,5 +1,7 @@
+import type { Clock } from '../clock.ts'
 import type { Algorithm, Digest } from '../digest.ts'
-import { type ParsedManifest, parseStoredManifest } from '../manifest.ts'
+import { isCode } from '../errors.ts'
+import type { ParsedManifest } from '../manifest.ts'
 import type { Applied, Records } from '../records/records.ts'
 import type { LinkValue } from '../records/values.ts'
 import type { Blobs } from '../store/blobs.ts'
@@ -14,11 +16,11 @@ import type { Intake } from './intake.ts'
 import type { Inventory } from './inventory.ts'
 import type { Keeper } from './keeper.ts'
 import { ASK_TIMEOUT_MS, Lookup } from './lookup.ts'
+import { ManifestSource } from './manifest-source.ts'
 import type { Passage } from './passage.ts'
-import { PassedManifests } from './passed-manifests.ts'
-import { unavailable } from './unavailable.ts'
 
 export interface ContentOptions extends AdmissionOptions {
+  readonly clock: Clock
   readonly uploads: Uploads
   readonly records: Records
   readonly intake: Intake
@@ -43,9 +45,9 @@ export class ReplicatedContent {
   readonly #acknowledgement: Acknowledgement
   readonly #admission: Admission
   readonly #lookup: Lookup
+  readonly #manifests: ManifestSource
   readonly #deletion: Deletion
   readonly #keeper: Keeper
-  readonly #passed: PassedManifests
   /** By repository, or a tag could be left that points at a manifest deleted meanwhile. */
   readonly #turns = new Turns<string>()
 
@@ -60,7 +62,10 @@ export class ReplicatedContent {
     this.#admission = new Admission(options)
     this.#lookup = new Lookup(options.cluster)
     this.#keeper = options.keeper
-    this.#passed = new PassedManifests(options)
+    this.#manifests = new ManifestSource({
+      ...options,
+      ...{ source: this.#source, lookup: this.#lookup }
+    })
     this.#deletion = new Deletion({ ...options, lookup: this.#lookup })
   }
 
@@ -84,27 +89,11 @@ export class ReplicatedContent {
   }
 
   async manifest(repository: string, reference: string, signal: AbortSignal) {
-    const link = await this.#resolve(repository, reference)
-    if (link === undefined) return undefined
-    const { digest, mediaType } = link
-    const bytes = await this.#source.bytes(digest, signal)
-    if (bytes === undefined) return undefined
-    this.#passed.learn(digest, mediaType, bytes)
-    return { digest, mediaType, bytes }
+    return this.#manifests.find(repository, reference, signal)
   }
 
   async headManifest(repository: string, reference: string, signal: AbortSignal) {
-    const found = await this.manifest(repository, reference, signal)
-    if (found === undefined) return undefined
-    await this.#inventory.settled()
-    const absent = [...this.#inventory.graph.reach(found.digest)].filter(
-      digest => this.#blobs.stat(digest) === undefined
-    )
-    if (absent.length === 0) return found
-    const { held, silent } = await this.#cluster.locate(absent, ASK_TIMEOUT_MS)
-    if (absent.every(digest => held.has(digest))) return found
-    if (silent.length === 0) return undefined
-    throw unavailable(`not every live member has said whether it holds what ${reference} needs`)
+    return this.#manifests.findWhole(repository, reference, signal)
   }
 
   async putManifest(
@@ -154,7 +143,7 @@ export class ReplicatedContent {
       const { digest, mediaType, sizeBytes, artifactType } = referrer
       const annotations =
         referrer.annotations === 'large'
-          ? await this.#annotations(digest, mediaType, signal)
+          ? await this.#manifests.annotations(digest, mediaType, signal)
           : referrer.annotations
       yield {
         ...{ mediaType, digest, size: sizeBytes },
@@ -251,24 +240,6 @@ export class ReplicatedContent {
     await this.#uploads.cancel(this.#uploads.get(repository, id))
   }
 
-  async #resolve(repository: string, reference: string) {
-    await this.#lookup.catchUpUnlessReady()
-    const find = async () => {
-      if (isDigest(reference)) return this.#records.link(repository, reference)
-      const tag = await this.#records.tag(repository, reference)
-      return tag && this.#records.link(repository, tag.digest)
-    }
-    const known = await find()
-    if (known !== undefined) return known
-    await this.#lookup.settle(async () => (await find()) !== undefined, reference)
-    return find()
-  }
-
-  async #annotations(digest: Digest, mediaType: string, signal: AbortSignal) {
-    const bytes = await this.#source.bytes(digest, signal)
-    return bytes && parseStoredManifest(bytes, mediaType).annotations
-  }
-
   /** Stores a manifest, and writes into the records that it is here, and whose tags it has. */
   async #link(repository: string, manifest: ParsedManifest) {
     const absent = await this.#admission.requireReferences(repository, manifest)
@@ -301,12 +272,12 @@ export class ReplicatedContent {
 
   /** From here, or from whoever has it. */
   async #sizeOf(digest: Digest): Promise<number | undefined> {
-    const stat = this.#blobs.stat(digest)
+    const stat = await this.#blobs.look(digest).catch((error: unknown) => {
+      // A question about a blob has two answers: who is told no sends it.
+      if (isCode(error, 'UNAVAILABLE')) return undefined
+      throw error
+    })
     if (stat !== undefined) return stat.sizeBytes
     return (await this.#cluster.locate([digest], ASK_TIMEOUT_MS)).held.get(digest)
   }
-}
-
-function isDigest(reference: string): reference is Digest {
-  return reference.includes(':')
 }

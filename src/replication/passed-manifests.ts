@@ -1,4 +1,5 @@
 import type { Digest } from '../digest.ts'
+import { isCode } from '../errors.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { Inventory } from './inventory.ts'
 import { addToGraph } from './manifest-edges.ts'
@@ -24,11 +25,16 @@ export class PassedManifests {
     this.#blobs = options.blobs
   }
 
-  /** Learns what a manifest names, unless that is known. Throws `MANIFEST_INVALID`. */
+  /** Learns what a manifest names, unless that is known; what is none names nothing. */
   learn(manifest: Digest, mediaType: string, bytes: Buffer): void {
     const { graph } = this.#inventory
     if (graph.isRead(manifest) || !graph.isWanted(manifest)) return
-    addToGraph(graph, manifest, mediaType, bytes)
+    try {
+      addToGraph(graph, manifest, mediaType, bytes)
+    } catch (error) {
+      if (!isCode(error, 'MANIFEST_INVALID')) throw error
+      graph.addManifest(manifest, [])
+    }
     for (const earlier of [...this.#learnt.values().take(LOOKS)]) this.#lookAgain(earlier)
     this.#learnt.add(manifest)
   }

@@ -262,7 +262,7 @@ export class Replication {
       }
     }
     this.content = new ReplicatedContent({
-      ...{ ...shared, uploads, acknowledgement, intake, passage },
+      ...{ ...shared, uploads, acknowledgement, intake, passage, clock },
       keeper: new Keeper({ records, inventory, leases, pins, log }),
       ...{ cluster: this.#cluster, room },
       sparse: options.sparse

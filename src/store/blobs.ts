@@ -91,6 +91,17 @@ export class Blobs {
     return this.#holdings.stat(digest)
   }
 
+  /**
+   * As {@link stat}, having looked at its file: one that is gone or of another size is lost, as in
+   * {@link read}. Throws `UNAVAILABLE` when the trouble is not the file's.
+   */
+  async look(digest: Digest): Promise<BlobStat | undefined> {
+    const stat = this.stat(digest)
+    const file = stat && (await this.#tryOpen(digest, stat))
+    await file?.close()
+    return file && stat
+  }
+
   /** Every digest held. */
   digests(): IterableIterator<Digest> {
     return this.#holdings.digests()
@@ -156,10 +167,7 @@ export class Blobs {
   ): Promise<'sound' | 'damaged' | 'gone'> {
     const stat = this.stat(digest)
     if (stat === undefined) return 'gone'
-    const file = await this.#open(digest, stat).catch((error: unknown) => {
-      if (isCode(error, 'BLOB_UNKNOWN')) return undefined
-      throw error
-    })
+    const file = await this.#tryOpen(digest, stat)
     if (file === undefined) return 'damaged'
     try {
       if ((await file.digest(algorithmOf(digest), pace)) === digest) return 'sound'
@@ -171,13 +179,13 @@ export class Blobs {
     }
   }
 
-  /** Stores a small blob, durably; nothing happens when it is held. Throws `DIGEST_INVALID`. */
+  /** Stores a small blob, durably; nothing happens when it is held and sound. Throws `DIGEST_INVALID`. */
   async put(bytes: Uint8Array, digest: Digest): Promise<void> {
     const algorithm = algorithmOf(digest)
     if (digestOf(bytes, algorithm) !== digest) {
       throw new StarlingError('DIGEST_INVALID', `the bytes are not ${digest}`)
     }
-    if (this.stat(digest) !== undefined) return
+    if ((await this.check(digest, async () => {})) === 'sound') return
     const partial = await this.#partials.takeTemporary(algorithm)
     await partial.append(bytes)
     await partial.commit(digest)
@@ -258,6 +266,13 @@ export class Blobs {
     const stat = this.stat(digest)
     if (stat === undefined) throw unknown(digest)
     return stat
+  }
+
+  async #tryOpen(digest: Digest, stat: BlobStat): Promise<BlobFile | undefined> {
+    return this.#open(digest, stat).catch((error: unknown) => {
+      if (isCode(error, 'BLOB_UNKNOWN')) return undefined
+      throw error
+    })
   }
 
   async #open(digest: Digest, stat: BlobStat): Promise<BlobFile> {

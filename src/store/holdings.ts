@@ -88,9 +88,10 @@ export class Holdings {
   }
 
   /**
-   * Gives verified bytes their final name, or drops them when that blob is held already. The order
-   * is that of design section 4; when a step fails, the file is removed under either name, since
-   * a sync that failed once may claim success when it is asked again.
+   * Gives verified bytes their final name, also when that blob is held already: nobody has read the
+   * file it has for a while, and to push again is how a client mends what has rotted unseen. The
+   * order is that of design section 4; when a step fails, the file is removed under either name,
+   * since a sync that failed once may claim success when it is asked again.
    */
   keep(digest: Digest, verified: Verified): Promise<BlobStat> {
     return this.#turns.take(digest, async () => {
@@ -98,10 +99,7 @@ export class Holdings {
       const path = blobPath(layout, digest)
       const { sizeBytes } = verified
       if (this.#sizes.has(digest)) {
-        if ((await sizeOf(path)) === sizeBytes) {
-          await disk.remove(verified.path)
-          return { sizeBytes }
-        }
+        if ((await sizeOf(path)) === sizeBytes) return this.#replace(digest, verified)
         // A push of what is held repairs a file that was cut short behind our back. The old one
         // goes first, with its index entry, which would vouch for the new name before its sync.
         await this.#dropDamaged(digest, 'its file is missing or has another size')
@@ -121,6 +119,21 @@ export class Holdings {
       this.held.tell(digest, { sizeBytes })
       return { sizeBytes }
     })
+  }
+
+  /** The old file is in place until the new one is: whether it is sound nobody knows. */
+  async #replace(digest: Digest, { path: from, sizeBytes, sync }: Verified): Promise<BlobStat> {
+    const { layout, disk } = this.#options
+    const path = blobPath(layout, digest)
+    try {
+      await sync()
+      await disk.rename(from, path)
+      await disk.syncDirectory(dirname(path))
+    } catch (error) {
+      await disk.remove(from).catch(() => undefined)
+      throw diskError(error, `keeping ${digest}`)
+    }
+    return { sizeBytes }
   }
 
   /**

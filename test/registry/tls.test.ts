@@ -211,7 +211,7 @@ test('files that cannot be used are refused at start, and named', async t => {
       return isCode(error, 'CONFIG_INVALID') && words.test(error.message)
     })
   await rejects({ ...files, key: other.files.key }, /tls\.key.*mismatch/)
-  await rejects({ ...files, cert: `${files.cert}.none` }, /tls\.crt\.none: ENOENT/)
+  await rejects({ ...files, cert: `${files.cert}.none` }, /--tls-cert: .*tls\.crt\.none: ENOENT/)
   await rejects({ ...files, cert: files.key }, /cannot use/)
   await rejects({ ...files, clientCa: files.key }, /cannot use/)
 })

@@ -136,6 +136,30 @@ test('damage met in an old file is not held against the sound one that replaced 
   assert.deepEqual(lost, [])
 })
 
+test('storing a blob again mends a file that has rotted unseen', async t => {
+  const { blobs, bytes, digest, path } = await withBlob(t, await scratch(t))
+  const push = async () => {
+    const partial = await blobs.partial('again', 'sha256')
+    await partial.append(bytes)
+    await partial.commit(digest)
+  }
+  for (const mend of [push, () => blobs.put(bytes, digest)]) {
+    await writeFile(path, Buffer.alloc(bytes.length))
+    await mend()
+    assert.deepEqual(await readFile(path), bytes)
+  }
+  assert.deepEqual(blobs.totals(), { count: 1, bytes: bytes.length })
+})
+
+test('a look finds what memory does not know: a file that was removed', async t => {
+  const { blobs, bytes, digest, path } = await withBlob(t, await scratch(t))
+  assert.deepEqual(await blobs.look(digest), { sizeBytes: bytes.length })
+  await rm(path)
+  assert.deepEqual(blobs.stat(digest), { sizeBytes: bytes.length })
+  assert.equal(await blobs.look(digest), undefined)
+  assert.equal(blobs.stat(digest), undefined)
+})
+
 test('pushing a blob again mends a file that has been cut short unnoticed', async t => {
   const { blobs, bytes, digest, path, lost } = await withBlob(t, await scratch(t))
   await truncate(path, 100)

@@ -22,12 +22,19 @@ export function watchFiles(files: readonly string[], onChange: () => void): () =
   }
 }
 
-/** A settings file as text; throws `CONFIG_INVALID` when it cannot be read. */
-export async function readSmallFile(file: string): Promise<string> {
+/**
+ * A settings file as text; throws `CONFIG_INVALID` when it cannot be read.
+ *
+ * @param setting which names the file, to be told with what is wrong
+ */
+export async function readSmallFile(file: string, setting: string): Promise<string> {
   const bytes = await readFile(file).catch((cause: unknown) => {
-    const message = `cannot read ${file}: ${systemCode(cause) ?? cause}`
+    const message = `${setting}: cannot read ${file}: ${systemCode(cause) ?? cause}`
     throw new StarlingError('CONFIG_INVALID', message, { cause })
   })
   if (bytes.length <= MAX_FILE_BYTES) return bytes.toString('utf8')
-  throw new StarlingError('CONFIG_INVALID', `${file} is too large (${bytes.length} bytes)`)
+  throw new StarlingError(
+    'CONFIG_INVALID',
+    `${setting}: ${file} is too large (${bytes.length} bytes)`
+  )
 }

@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
+import { isCode, StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { Attempts } from './attempts.ts'
 import type { PasswordCheck } from './bcrypt.ts'
@@ -144,7 +145,13 @@ export class Passwords {
 }
 
 async function readHtpasswd(file: string): Promise<Htpasswd> {
-  return parseHtpasswd(await readSmallFile(file))
+  const text = await readSmallFile(file, '--htpasswd')
+  try {
+    return parseHtpasswd(text)
+  } catch (cause) {
+    if (!isCode(cause, 'CONFIG_INVALID')) throw cause
+    throw new StarlingError('CONFIG_INVALID', `--htpasswd: ${file}:\n${cause.message}`, { cause })
+  }
 }
 
 function accept(htpasswd: Htpasswd): ReadonlyMap<string, readonly Accepted[]> {

@@ -45,11 +45,11 @@ export class PolicyFile {
 }
 
 async function readPolicy(file: string): Promise<Policy> {
-  const text = await readSmallFile(file)
+  const text = await readSmallFile(file, '--policy')
   try {
     return parsePolicy(text)
   } catch (cause) {
     if (!isCode(cause, 'CONFIG_INVALID')) throw cause
-    throw new StarlingError('CONFIG_INVALID', `${file}:\n${cause.message}`, { cause })
+    throw new StarlingError('CONFIG_INVALID', `--policy: ${file}:\n${cause.message}`, { cause })
   }
 }

@@ -1,4 +1,5 @@
-import { createHmac, hkdfSync, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, hkdfSync, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { Cache } from '../../cache.ts'
 import type { Clock } from '../../clock.ts'
 import { ACTIONS, type Grant, isUserName, type Scope } from './principal.ts'
 
@@ -32,6 +33,16 @@ const LEEWAY_SECONDS = 300
 /** A longer one would not fit into the header fields of a request. */
 const MAX_TOKEN_LENGTH = 8_192
 
+/** A client has one for each scope it works with; what is forgotten is only verified again. */
+const MAX_VERIFIED = 4_096
+
+/** What a token that one of our keys has signed says, and the secret that the key is from. */
+interface Verified extends TokenClaims {
+  readonly secret: Buffer
+  readonly notBeforeSeconds: number
+  readonly untilSeconds: number
+}
+
 /**
  * The only header there is. It is compared as a whole: a token has no say in how it is verified, so
  * there is no algorithm to confuse and no key to bring along (CVE-2025-24976).
@@ -48,6 +59,12 @@ export class Tokens {
   readonly #options: TokensOptions
   /** A secret keeps its buffer for as long as it is in use. */
   readonly #derived = new WeakMap<Buffer, Buffer>()
+  /**
+   * Tokens by a hash that only this process can make, so that nobody can tell from the time it takes
+   * what one is looked up by. A pull sends the same token with every request.
+   */
+  readonly #verified = new Cache<string, Verified>(MAX_VERIFIED, () => 1)
+  readonly #salt = randomBytes(32).toString('base64')
 
   constructor(options: TokensOptions) {
     this.#options = options
@@ -66,10 +83,10 @@ export class Tokens {
       access: scope
     }
     const signed = `${HEADER}.${base64url(JSON.stringify(claims))}`
-    const [key] = this.#keys()
-    if (key === undefined) throw new Error('a cluster has at least one secret')
+    const [secret] = this.#options.clusterKeys()
+    if (secret === undefined) throw new Error('a cluster has at least one secret')
     return {
-      token: `${signed}.${sign(key, signed)}`,
+      token: `${signed}.${sign(this.#keyOf(secret), signed)}`,
       expiresInSeconds: LIFETIME_SECONDS,
       issuedAt: new Date(issuedAtSeconds * 1000)
     }
@@ -78,38 +95,51 @@ export class Tokens {
   /** What a token says, or `undefined` when it is none of ours or not of this time. */
   verify(token: string): TokenClaims | undefined {
     if (token.length > MAX_TOKEN_LENGTH) return undefined
+    const secrets = this.#options.clusterKeys()
+    const name = hash('sha256', this.#salt + token, 'base64')
+    const known = this.#verified.get(name)
+    // A secret that was taken out of use takes what it signed with it.
+    const isKnown = known !== undefined && secrets.includes(known.secret)
+    const verified = isKnown ? known : this.#check(token, secrets)
+    if (verified === undefined) return undefined
+    if (!isKnown) this.#verified.set(name, verified)
+    return this.#isOfNow(verified) ? { user: verified.user, scope: verified.scope } : undefined
+  }
+
+  #check(token: string, secrets: readonly Buffer[]): Verified | undefined {
     const [header, payload = '', signature = '', ...rest] = token.split('.')
     if (header !== HEADER || rest.length > 0) return undefined
     const signed = `${HEADER}.${payload}`
-    if (!this.#keys().some(key => isEqual(sign(key, signed), signature))) return undefined
+    const secret = secrets.find(each => isEqual(sign(this.#keyOf(each), signed), signature))
+    if (secret === undefined) return undefined
     // What carries the signature was written by us, so it is JSON.
-    return this.#read(JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')))
+    return this.#read(JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')), secret)
   }
 
-  #read(claims: unknown): TokenClaims | undefined {
+  #read(claims: unknown, secret: Buffer): Verified | undefined {
     if (!isObject(claims) || claims['iss'] !== SERVICE || claims['aud'] !== SERVICE)
       return undefined
     const { sub, nbf, exp, access } = claims
-    const nowSeconds = this.#nowSeconds()
-    const isOfNow =
-      typeof nbf === 'number' &&
-      typeof exp === 'number' &&
-      nbf - LEEWAY_SECONDS <= nowSeconds &&
-      nowSeconds < exp + LEEWAY_SECONDS
     const isSomebody = sub === '' || (typeof sub === 'string' && isUserName(sub))
-    if (!isOfNow || !isSomebody || !Array.isArray(access) || !access.every(isGrant))
-      return undefined
-    return { user: sub === '' ? undefined : sub, scope: access }
+    if (typeof nbf !== 'number' || typeof exp !== 'number') return undefined
+    if (!isSomebody || !Array.isArray(access) || !access.every(isGrant)) return undefined
+    const user = sub === '' ? undefined : sub
+    return { user, scope: access, secret, notBeforeSeconds: nbf, untilSeconds: exp }
   }
 
-  #keys(): readonly Buffer[] {
-    return this.#options.clusterKeys().map(secret => {
-      const known = this.#derived.get(secret)
-      const key =
-        known ?? Buffer.from(hkdfSync('sha256', secret, '', 'starling registry token 1', 32))
-      if (known === undefined) this.#derived.set(secret, key)
-      return key
-    })
+  #isOfNow({ notBeforeSeconds, untilSeconds }: Verified): boolean {
+    const nowSeconds = this.#nowSeconds()
+    return (
+      notBeforeSeconds - LEEWAY_SECONDS <= nowSeconds && nowSeconds < untilSeconds + LEEWAY_SECONDS
+    )
+  }
+
+  #keyOf(secret: Buffer): Buffer {
+    const known = this.#derived.get(secret)
+    if (known !== undefined) return known
+    const key = Buffer.from(hkdfSync('sha256', secret, '', 'starling registry token 1', 32))
+    this.#derived.set(secret, key)
+    return key
   }
 
   #nowSeconds(): number {

@@ -46,6 +46,23 @@ test('a token ends, with five minutes for clocks that differ', () => {
   assert.equal(tokens.verify(token), undefined)
 })
 
+test('a token that was taken once is none when its time is over, or its secret out of use', () => {
+  const clock = new ManualClock()
+  const [old, next] = [randomBytes(32), randomBytes(32)]
+  let keys = [old]
+  const tokens = new Tokens({ clusterKeys: () => keys, clock })
+  const { token } = tokens.issue(CLAIMS)
+  for (let times = 0; times < 3; times++) assert.deepEqual(tokens.verify(token), CLAIMS)
+  keys = [next, old]
+  assert.deepEqual(tokens.verify(token), CLAIMS)
+  keys = [next]
+  assert.equal(tokens.verify(token), undefined)
+  keys = [old]
+  assert.deepEqual(tokens.verify(token), CLAIMS)
+  clock.ms += 600_000
+  assert.equal(tokens.verify(token), undefined)
+})
+
 test('CVE-2025-24976: a token has no say in how it is verified', () => {
   const { tokens } = openTokens()
   const payload = tokens.issue(CLAIMS).token.split('.')[1] ?? ''
