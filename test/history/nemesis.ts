@@ -3,7 +3,7 @@ import type { Random } from '../../src/clock.ts'
 import type { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
 import type { Namespaces } from '../helpers/namespaces.ts'
-import type { History, Isolation, Wipe } from './operation.ts'
+import type { Isolation, Wipe } from './operation.ts'
 
 /** `wipe`: killed, and back on an empty disk. `isolate` needs nodes in namespaces. */
 export type Fault = 'kill' | 'wipe' | 'pause' | 'isolate'
@@ -23,26 +23,29 @@ export interface NemesisOptions {
   readonly signal: AbortSignal
 }
 
+/** What stood in the way of clients. */
+export interface Trouble {
+  readonly isolations: Isolation[]
+  readonly wipes: Wipe[]
+}
+
 /**
  * Brings one fault after the other over one node at a time until the signal comes, and mends the
  * last. The next one waits until all have caught up, since the promises are about K-1 losses.
  */
-export async function torment(options: NemesisOptions): Promise<Omit<History, 'operations'>> {
+export async function torment(options: NemesisOptions): Promise<Trouble> {
   const { nodes, faults, random, signal } = options
-  const isolations: Isolation[] = []
-  const wipes: Wipe[] = []
+  const trouble: Trouble = { isolations: [], wipes: [] }
   while (!signal.aborted) {
     const index = Math.floor(random() * nodes.length)
     const fault = faults[Math.floor(random() * faults.length)]
     const lastsMs = random() * MAX_FAULT_MS
     if (fault === undefined) break
-    const trouble = await strike(options, index, fault, lastsMs)
-    if (trouble !== undefined && 'atMs' in trouble) wipes.push(trouble)
-    else if (trouble !== undefined) isolations.push(trouble)
+    await strike(options, index, fault, lastsMs, trouble)
     await Promise.all(nodes.map(node => settled(node, nodes.length - 1)))
     await delay(CALM_MS, undefined, { signal }).catch(() => undefined)
   }
-  return { isolations, wipes }
+  return trouble
 }
 
 /**
@@ -66,10 +69,11 @@ async function strike(
   { cluster, nodes, namespaces, nowMs, signal }: NemesisOptions,
   index: number,
   fault: Fault,
-  lastsMs: number
-): Promise<Isolation | Wipe | undefined> {
+  lastsMs: number,
+  trouble: Trouble
+): Promise<void> {
   const node = nodes[index]
-  if (node === undefined) return undefined
+  if (node === undefined) return
   const last = () => delay(lastsMs, undefined, { signal }).catch(() => undefined)
   const startMs = nowMs()
   switch (fault) {
@@ -77,16 +81,15 @@ async function strike(
       node.signal('SIGSTOP')
       await last()
       node.signal('SIGCONT')
-      return undefined
+      return
     case 'isolate':
       await namespaces?.isolate(index)
       await last()
       await namespaces?.heal(index)
-      // It hears its peers again when it is settled; only from then on P2 counts.
-      await settled(node, nodes.length - 1)
-      return { node: node.name, startMs, endMs: nowMs() }
+      break
     default:
       await node.kill()
+      if (fault === 'wipe') trouble.wipes.push({ node: node.name, atMs: startMs })
       await last()
       // With nobody to join, a node on an empty disk would be right to take itself for the first one.
       nodes[index] = await cluster.restart(
@@ -94,6 +97,9 @@ async function strike(
         fault === 'wipe' ? 'empty' : 'kept',
         nodes.filter(other => other !== node).map(({ addresses }) => addresses.mesh)
       )
-      return fault === 'wipe' ? { node: node.name, atMs: startMs } : undefined
   }
+  await nodes[index]?.statusWhere('to hear its peers again', ({ peers }) =>
+    peers.some(({ connected }) => connected)
+  )
+  trouble.isolations.push({ node: node.name, startMs, endMs: nowMs() })
 }

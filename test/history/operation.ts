@@ -45,7 +45,7 @@ export type Found =
   /** No answer, or 5xx: nothing is learnt. */
   | { readonly kind: 'nothing' }
 
-/** A time in which a node could not hear the others, and so may answer from what it has (P4). */
+/** A time in which a node did not run or could not hear the others, and so may answer from what it has (P4). */
 export interface Isolation {
   readonly node: string
   readonly startMs: number
