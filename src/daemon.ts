@@ -234,7 +234,6 @@ async function openAll(
   const admin = closing(
     await AdminServer.open({ listen: config.admin, introspection, log, gate: adminGate(guard) })
   )
-  closing(await openControl({ dataDir, introspection, operations: replication.operations, log }))
   const registryBytes = {
     received: count('registry', 'received'),
     sent: count('registry', 'sent')
@@ -256,6 +255,11 @@ async function openAll(
     onBytes: (direction, bytes) => registryBytes[direction](bytes)
   })
   closers.push(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
+  const control = await openControl({
+    ...{ dataDir, introspection, operations: replication.operations, log },
+    registry: (request, response) => registry.answerOperator(request, response)
+  })
+  closing(control)
   transfer.relayTo((request, response) => registry.answerRelayed(request, response))
 
   const [first = { host: '127.0.0.1', port: 0 }] = registry.addresses

@@ -47,6 +47,9 @@ const SHAPES: Readonly<Record<string, 'image' | 'index'>> = {
   'application/vnd.docker.distribution.manifest.list.v2+json': 'index'
 }
 
+/** The media types of manifests, for who accepts them all. */
+export const MANIFEST_TYPES: readonly string[] = Object.keys(SHAPES)
+
 const NON_DISTRIBUTABLE =
   /^application\/vnd\.(?:docker\.image\.rootfs\.foreign\.|oci\.image\.layer\.nondistributable\.)/
 

@@ -5,7 +5,7 @@ import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Introspection } from './introspection.ts'
 import type { Operations } from './operations.ts'
-import { AdminServer } from './server.ts'
+import { AdminServer, type RegistryHandler } from './server.ts'
 
 /** Where a node with this data directory can be talked to. */
 export function controlSocket(dataDir: string): string {
@@ -16,6 +16,8 @@ export interface ControlOptions {
   readonly dataDir: string
   readonly introspection: Introspection
   readonly operations: Operations
+  /** Answers what is asked of the registry; nobody if not given. */
+  readonly registry?: RegistryHandler
   readonly log: Log
 }
 
@@ -25,14 +27,14 @@ export interface ControlOptions {
  * @throws `DATA_LOCKED` when another process answers on it
  */
 export async function openControl(options: ControlOptions): Promise<AdminServer> {
-  const { dataDir, introspection, operations, log } = options
+  const { dataDir, ...served } = options
   const path = controlSocket(dataDir)
   if (await answers(path)) {
     throw new StarlingError('DATA_LOCKED', `another process listens on ${path}`)
   }
   // A node that was killed leaves its socket behind.
   await rm(path, { force: true })
-  const server = await AdminServer.open({ listen: { path }, introspection, operations, log })
+  const server = await AdminServer.open({ listen: { path }, ...served })
   await chmod(path, 0o600)
   return server
 }

@@ -1,4 +1,5 @@
-import { fastify } from 'fastify'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type FastifyInstance, fastify } from 'fastify'
 import { StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { addGate, type Gate } from './gate.ts'
@@ -22,9 +23,13 @@ export interface AdminServerOptions {
   readonly operations?: Operations
   /** Who may look; everybody if not given. */
   readonly gate?: Gate | undefined
+  /** Answers what is asked of the registry, under `/v2/`; nobody if not given. */
+  readonly registry?: RegistryHandler
   /** How long a client may take to send a request, 3 s if not given; an answer may take longer. */
   readonly requestTimeoutMs?: number
 }
+
+export type RegistryHandler = (request: IncomingMessage, response: ServerResponse) => void
 
 /** Health, metrics and status over HTTP, and on a socket operations too. */
 export class AdminServer {
@@ -45,7 +50,8 @@ export class AdminServer {
     // Not `connectionTimeout`: that would also cut a client off which waits for a slow answer.
     const app = fastify({
       forceCloseConnections: true,
-      requestTimeout: requestTimeoutMs,
+      // The body of a blob may take hours.
+      requestTimeout: options.registry === undefined ? requestTimeoutMs : 0,
       keepAliveTimeout: requestTimeoutMs,
       http: {
         headersTimeout: requestTimeoutMs,
@@ -53,6 +59,7 @@ export class AdminServer {
       }
     })
     app.server.maxConnections = MAX_CONNECTIONS
+    if (options.registry !== undefined) passRegistry(app, options.registry)
     if (gate !== undefined) addGate(app, gate)
     addRoutes(app, introspection)
     if (operations !== undefined) addOperationRoutes(app, operations)
@@ -70,6 +77,15 @@ export class AdminServer {
   async close(): Promise<void> {
     await this.#app.close()
   }
+}
+
+/** Before anything of the body is read, which is the registry's. */
+function passRegistry(app: FastifyInstance, registry: RegistryHandler): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.url.startsWith('/v2/')) return done()
+    reply.hijack()
+    registry(request.raw, reply.raw)
+  })
 }
 
 function describe(listen: AdminServerOptions['listen']): string {

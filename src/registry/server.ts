@@ -124,6 +124,12 @@ export class RegistryServer {
     this.#app.routing(request, response)
   }
 
+  /** Answers a request of the user who runs this node, who may do everything. */
+  answerOperator(request: IncomingMessage, response: ServerResponse): void {
+    this.#access.admitOperator(request)
+    this.#app.routing(request, response)
+  }
+
   /** Takes no more connections, lets requests end until the deadline, then cuts them. */
   close(options: { deadlineMs: number }): Promise<void> {
     this.#closing ??= (async () => {

@@ -8,6 +8,7 @@ import { parseReference, REFERENCE_FORMAT } from '../reference.ts'
 import { runEvents } from './events.ts'
 import { runForget } from './forget.ts'
 import { runGc } from './gc.ts'
+import { addImageCommands } from './image-program.ts'
 import { runLs } from './ls.ts'
 import type { ExitCode, Screen } from './outcome.ts'
 import { runStatus } from './status.ts'
@@ -22,7 +23,8 @@ export interface AdminCommands {
 }
 
 /** Adds the commands that ask a running node, or have it do something. */
-export function addAdminCommands(program: Command, { screen, signal, ended }: AdminCommands): void {
+export function addAdminCommands(program: Command, commands: AdminCommands): void {
+  const { screen, signal, ended } = commands
   addTarget(program.command('status').description('show a node, its peers and its images'))
     .option('--watch', 'again and again', false)
     .option('--json', 'as JSON, one object on a line', false)
@@ -61,6 +63,7 @@ export function addAdminCommands(program: Command, { screen, signal, ended }: Ad
       const client = controlOfData(await loadDataDir(options))
       ended(await runForget({ client, screen, signal, name, json }))
     })
+  addImageCommands(program, commands)
   addDataSettings(program.command('verify').description('read all that a node holds, and heal it'))
     .option('--json', 'as JSON, one object on a line', false)
     .action(async ({ json, ...options }: DataOptions) => {
