@@ -23,6 +23,8 @@ export interface Metrics {
   readonly collectedBytes: Counter
   readonly checkedBytes: Counter
   readonly damagedBlobs: Counter
+  readonly tagConflicts: Counter
+  readonly clockDriftSeconds: Gauge
   /** `route` is the pattern of a path and never the path, of which there are without end. */
   readonly httpRequestSeconds: Histogram<'method' | 'route' | 'status'>
   readonly contentType: string
@@ -116,6 +118,16 @@ export function openMetrics(): Metrics {
     damagedBlobs: new Counter({
       name: 'starling_damaged_blobs_total',
       help: 'Stored blobs found damaged or missing, and fetched again where a peer has them',
+      registers
+    }),
+    tagConflicts: new Counter({
+      name: 'starling_tag_conflicts_total',
+      help: 'Writes of a tag by a node that did not know of another one, heard of on this node',
+      registers
+    }),
+    clockDriftSeconds: new Gauge({
+      name: 'starling_clock_drift_seconds',
+      help: 'How far records of the last ten minutes were stamped ahead of this clock; 0 up to 5 minutes',
       registers
     }),
     httpRequestSeconds: new Histogram({

@@ -21,8 +21,11 @@ export function renderStatus(status: StatusDocument): string {
     `from ${from.join(', ')}`
   ])
   const rowOf = (image: DegradedImage) => imageRow(image, status.holders)
+  const { drift } = status
+  const clocks = drift === null ? [] : [[drift.node, `${drift.seconds} s ahead of this node`]]
   return [
     ...lines,
+    ...section('clocks that differ', clocks),
     ...section('peers', peers),
     ...section('images', status.images.map(rowOf)),
     ...section('transfers', transfers),

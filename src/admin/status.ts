@@ -17,6 +17,8 @@ export interface StatusDocument {
   readonly disk: DiskStatus
   /** Images acknowledged with fewer copies than asked for, until they have them. */
   readonly degraded: readonly DegradedImage[]
+  /** Records of the last ten minutes were stamped so far ahead of this node's clock; `null`: none. */
+  readonly drift: { readonly seconds: number; readonly node: string } | null
 }
 
 export interface NodeStatus {

@@ -1,5 +1,6 @@
+import type { Log } from '../log.ts'
 import type { Commits, Plan } from './commits.ts'
-import { isForgettable, judge, type Terms } from './horizon.ts'
+import { isForgettable, isForgettableKind, judge, type Terms } from './horizon.ts'
 import type { RecordIndex } from './index.ts'
 import { planBury, planRenew, type Writer } from './plans.ts'
 import { type StampedRecord, tryDecodeRecord } from './record.ts'
@@ -21,6 +22,7 @@ export interface ForgettingOptions {
   readonly commits: Pick<Commits<unknown>, 'run'>
   readonly index: RecordIndex
   readonly writer: Writer
+  readonly log: Log
 }
 
 /** Carries out what `horizon.ts` decides: on the journal, the index and the clock of this node. */
@@ -73,6 +75,13 @@ export class Forgetting {
     return this.#settling
   }
 
+  /** {@link settle} after a commit, if the horizon rose by it. */
+  settleSoon(): void {
+    const { standing, log } = this.#options
+    if (standing.horizon <= standing.dropped) return
+    this.settle().catch(error => log.warn({ err: error }, 'tombstones not dropped'))
+  }
+
   /**
    * Goes through records that the sender of these terms lacks. What is dead is replaced here;
    * tombstones that it never had are written anew, and reach it as any write does.
@@ -91,7 +100,7 @@ export class Forgetting {
     for (const bytes of records) {
       const record = tryDecodeRecord(bytes)
       if (record === undefined) continue
-      const verdict = ALWAYS_GIVEN.has(record.kind) ? 'give' : judge(record, terms, evidence)
+      const verdict = isForgettableKind(record.kind) ? judge(record, terms, evidence) : 'give'
       if (verdict === 'give') give.push(bytes)
       if (verdict === 'dead') dead.push(record)
       if (verdict === 'keep' && isForgettable(record)) renewed.push(record)
@@ -147,6 +156,3 @@ export class Forgetting {
     await this.#options.commits.run(1, plan)
   }
 }
-
-/** Whoever is judged must know who is a member, and that it was forgotten. */
-const ALWAYS_GIVEN = new Set(['member', 'horizon'])

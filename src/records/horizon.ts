@@ -1,4 +1,4 @@
-import type { StampedRecord } from './record.ts'
+import type { RecordId, StampedRecord } from './record.ts'
 import { type Stamp, ZERO_STAMP } from './stamp.ts'
 
 /*
@@ -50,8 +50,18 @@ export interface Testimony {
   readonly promised: Stamp
   /** All that members not gone had at or below it is, or was, here. */
   readonly confirmed: Stamp
-  /** By member: everything here at or below the stamp was there too. */
-  readonly shared: ReadonlyMap<string, Stamp>
+  /** By member: everything here at or below the stamp was there too, but for what is in `late`. */
+  readonly shared: ReadonlyMap<string, Shared>
+  /** Records that came from somebody in doubt, old as they were, and when. */
+  readonly late: ReadonlyMap<RecordId, number>
+  /** Counts the late records. */
+  readonly turn: number
+}
+
+export interface Shared {
+  readonly stamp: Stamp
+  /** How many late records had come by then. */
+  readonly turn: number
 }
 
 /** What nodes tell each other at the start of an exchange. */
@@ -67,7 +77,9 @@ export interface Terms {
 export const NO_TESTIMONY: Testimony = {
   promised: ZERO_STAMP,
   confirmed: ZERO_STAMP,
-  shared: new Map()
+  shared: new Map(),
+  late: new Map(),
+  turn: 0
 }
 
 export const NO_TERMS: Terms = { dropped: ZERO_STAMP, confirmed: ZERO_STAMP, forgotten: false }
@@ -77,7 +89,12 @@ const KEPT_KINDS = new Set(['member', 'horizon'])
 
 /** Whether a record is a tombstone that the horizon may make an end of. */
 export function isForgettable(record: Pick<StampedRecord, 'kind' | 'deleted'>): boolean {
-  return record.deleted && !KEPT_KINDS.has(record.kind)
+  return record.deleted && isForgettableKind(record.kind)
+}
+
+/** Whether records of a kind are judged; those about members have to reach everybody. */
+export function isForgettableKind(kind: string): boolean {
+  return !KEPT_KINDS.has(kind)
 }
 
 /**
@@ -97,12 +114,15 @@ export function confirmable(
   return least
 }
 
+/** Late records remembered by name. Beyond, less counts as shared than could. */
+const MAX_LATE = 1_024
+
 /** What is known of those who were members when a node in doubt was last one of them. */
 export interface Evidence {
   readonly self: string
   /** The other side, and the members of which it has had all there is; see `Standing.witnesses`. */
   readonly witnesses: ReadonlySet<string>
-  readonly shared: ReadonlyMap<string, Stamp>
+  readonly testimony: Testimony
   /** The horizon that this node knows of. */
   readonly horizon: Stamp
 }
@@ -114,15 +134,15 @@ export interface Evidence {
 export type Verdict = 'give' | 'hold' | 'keep' | 'dead'
 
 export function judge(
-  record: Pick<StampedRecord, 'origin' | 'stamp'>,
+  record: Pick<StampedRecord, 'id' | 'origin' | 'stamp'>,
   terms: Pick<Terms, 'dropped'>,
-  { self, witnesses, shared, horizon }: Evidence
+  { self, witnesses, testimony, horizon }: Evidence
 ): Verdict {
   const { origin, stamp } = record
   if (stamp > terms.dropped) return stamp > horizon ? 'give' : 'hold'
   for (const member of witnesses) {
     if (member === self) continue
-    if (member === origin || stamp <= (shared.get(member) ?? -1)) return 'dead'
+    if (member === origin || wasShared(record, testimony, member)) return 'dead'
   }
   return 'keep'
 }
@@ -131,11 +151,32 @@ export function judge(
  * A testimony after a record came that others may never have had, at or below what was shared with
  * them: from somebody who was in doubt. The same one when nothing had to change.
  */
-export function afterLateRecord(testimony: Testimony, stamp: Stamp): Testimony {
-  const isLate = testimony.shared.values().some(shared => stamp <= shared)
-  if (!isLate) return testimony
-  const lowered = testimony.shared
+export function afterLateRecord(
+  testimony: Testimony,
+  { id, stamp }: Pick<StampedRecord, 'id' | 'stamp'>
+): Testimony {
+  const { shared, late } = testimony
+  if (!shared.values().some(each => stamp <= each.stamp)) return testimony
+  const turn = testimony.turn + 1
+  const least = Math.min(...shared.values().map(each => each.turn))
+  const known = new Map(late.entries().filter(([, at]) => at > least)).set(id, turn)
+  if (known.size <= MAX_LATE) return { ...testimony, late: known, turn }
+  const lowered = shared
     .entries()
-    .map(([id, shared]) => [id, Math.min(shared, Math.max(0, stamp - 1)) as Stamp] as const)
-  return { ...testimony, shared: new Map(lowered) }
+    .map(([member, each]) => [member, { stamp: Math.min(each.stamp, below(stamp)) as Stamp, turn }])
+  const shares = new Map(lowered as Iterable<[string, Shared]>)
+  return { ...testimony, shared: shares, late: new Map(), turn }
+}
+
+function wasShared(
+  { id, stamp }: Pick<StampedRecord, 'id' | 'stamp'>,
+  { shared, late }: Testimony,
+  member: string
+): boolean {
+  const each = shared.get(member)
+  return each !== undefined && stamp <= each.stamp && (late.get(id) ?? 0) <= each.turn
+}
+
+function below(stamp: Stamp): number {
+  return Math.max(0, stamp - 1)
 }

@@ -5,13 +5,14 @@ import type { Log } from '../log.ts'
 import { Commits, type Outcome } from './commits.ts'
 import { CurrentValues } from './current-values.ts'
 import { type JournalDisk, nodeDisk } from './disk.ts'
+import { Drift } from './drift.ts'
 import type { Prefix, Root, Summary } from './fingerprint.ts'
 import { Forgetting } from './forgetting.ts'
 import { hasRepository, listRepositories, listTags, type Page, valuesOf } from './listing.ts'
 import { liveHeads } from './merge.ts'
 import { type Giver, MAX_WRITES, planApply, planWrite } from './plans.ts'
 import { tryDecodeRecord } from './record.ts'
-import { openStorage, type Storage } from './recovery.ts'
+import { closeStorage, openStorage, type Storage } from './recovery.ts'
 import { HybridClock } from './stamp.ts'
 import { openStanding, type Standing } from './standing.ts'
 import {
@@ -53,8 +54,6 @@ export interface RecordsOptions {
   readonly clock: Clock
   readonly log: Log
   readonly disk?: JournalDisk
-  /** Told of each record stamped more than 5 minutes ahead of our clock, and by how much. */
-  readonly onDrift?: (aheadMs: number, origin: string) => void
   readonly segmentBytes?: number
   readonly lockTimeoutMs?: number
   readonly compactSlackBytes?: number
@@ -64,8 +63,6 @@ export type AppliedListener = (applied: readonly Applied[]) => void
 
 /** Records that one plan of `apply` merges, so that a write of ours never waits for very many. */
 const APPLY_CHUNK_RECORDS = 256
-/** A peer with a wrong clock sends thousands of records; one line a minute says it. */
-const DRIFT_LOG_INTERVAL_MS = 60_000
 
 /**
  * The replicated facts of this node: what should exist. Each write is a record that is journalled
@@ -78,12 +75,13 @@ export class Records {
   readonly #clock: HybridClock
   readonly #commits: Commits<readonly Applied[]>
   readonly #standing: Standing
+  /** Whose clock runs ahead of ours. */
+  readonly drift: Drift
   /** How deletions come to be forgotten. */
   readonly forgetting: Forgetting
   readonly #listeners = new Set<AppliedListener>()
   readonly #values: CurrentValues
   #sequence = 0
-  #driftLoggedMs = Number.NEGATIVE_INFINITY
   #closed: Promise<void> | undefined
 
   private constructor(options: RecordsOptions, storage: Storage, standing: Standing) {
@@ -91,10 +89,11 @@ export class Records {
     this.#storage = storage
     this.#standing = standing
     this.#values = new CurrentValues(storage.index)
+    this.drift = new Drift(options)
     this.#clock = new HybridClock({
       clock: options.clock,
       floor: storage.index.floor,
-      onDrift: (aheadMs, origin) => this.#drifted(aheadMs, origin)
+      onDrift: (aheadMs, origin) => this.drift.see(aheadMs, origin)
     })
     this.#commits = new Commits({
       storage,
@@ -109,7 +108,8 @@ export class Records {
     this.#clock.follow(standing.horizon)
     this.forgetting = new Forgetting({
       ...{ standing, index: storage.index, commits: this.#commits },
-      writer: { origin: options.origin, clock: this.#clock }
+      writer: { origin: options.origin, clock: this.#clock },
+      log: options.log
     })
   }
 
@@ -125,8 +125,7 @@ export class Records {
       await records.forgetting.settle()
       return records
     } catch (error) {
-      await storage.journal.close()
-      await storage.index.close()
+      await closeStorage(storage)
       throw error
     }
   }
@@ -264,8 +263,7 @@ export class Records {
 
   async #close(): Promise<void> {
     await this.#commits.close()
-    await this.#storage.journal.close()
-    await this.#storage.index.close()
+    await closeStorage(this.#storage)
   }
 
   #committed(outcomes: readonly Outcome[]): readonly Applied[] {
@@ -285,7 +283,7 @@ export class Records {
       this.#values.changed(record)
       this.#standing.see(after)
     }
-    if (this.#standing.horizon > this.#standing.dropped) this.#settle()
+    this.forgetting.settleSoon()
     for (const listener of this.#listeners) {
       try {
         listener(applied)
@@ -294,19 +292,5 @@ export class Records {
       }
     }
     return applied
-  }
-
-  #settle(): void {
-    this.forgetting.settle().catch(error => {
-      this.#options.log.warn({ err: error }, 'tombstones not dropped')
-    })
-  }
-
-  #drifted(aheadMs: number, origin: string): void {
-    this.#options.onDrift?.(aheadMs, origin)
-    const nowMs = this.#options.clock.monotonic()
-    if (nowMs - this.#driftLoggedMs < DRIFT_LOG_INTERVAL_MS) return
-    this.#driftLoggedMs = nowMs
-    this.#options.log.warn({ origin, aheadMs: Math.round(aheadMs) }, 'record stamped in the future')
   }
 }

@@ -65,6 +65,11 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   }
 }
 
+export async function closeStorage({ journal, index }: Storage): Promise<void> {
+  await journal.close()
+  await index.close()
+}
+
 /**
  * Writes the journal again from the index: without what is dead or damaged. Nothing may be
  * committed until `begun` is called; from then on commits may go on beside it.

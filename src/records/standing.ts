@@ -4,6 +4,7 @@ import {
   afterLateRecord,
   type Evidence,
   isForgettable,
+  isForgettableKind,
   NO_TESTIMONY,
   type Terms,
   type Testimony
@@ -12,7 +13,7 @@ import type { RecordIndex } from './index.ts'
 import type { Heads } from './merge.ts'
 import type { Giver } from './plans.ts'
 import type { StampedRecord } from './record.ts'
-import { isStamp, MAX_STAMP, type Stamp, ZERO_STAMP } from './stamp.ts'
+import { MAX_STAMP, type Stamp, ZERO_STAMP } from './stamp.ts'
 import { currentValue } from './values.ts'
 
 /** Vouched for by whoever gives it with this: a node in doubt that has judged the record. */
@@ -69,15 +70,17 @@ export class Standing {
 
   /** A record of somebody else is about to be merged; what changes is journalled with it. */
   heed({ record }: Outcome): void {
-    const testimony = afterLateRecord(this.#testimony, record.stamp)
+    if (!isForgettableKind(record.kind)) return
+    const testimony = afterLateRecord(this.#testimony, record)
     if (testimony !== this.#testimony) this.testify(testimony)
   }
 
   /** The roots of a member and of this node are equal: what is confirmed here is there too. */
   share(member: string): void {
-    const { confirmed, shared } = this.#testimony
-    if (shared.get(member) === confirmed) return
-    this.testify({ ...this.#testimony, shared: new Map(shared).set(member, confirmed) })
+    const { confirmed: stamp, shared, turn } = this.#testimony
+    const before = shared.get(member)
+    if (before?.stamp === stamp && before.turn === turn) return
+    this.testify({ ...this.#testimony, shared: new Map(shared).set(member, { stamp, turn }) })
   }
 
   testify(testimony: Testimony): void {
@@ -89,8 +92,10 @@ export class Standing {
   takeNote(): Uint8Array | undefined {
     if (!this.#noteDirty) return undefined
     this.#noteDirty = false
-    const { promised, confirmed, shared } = this.#testimony
-    return encode([this.#dropped, promised, confirmed, shared], rfc8949EncodeOptions)
+    const { promised, confirmed, shared, late, turn } = this.#testimony
+    const shares = [...shared].map(([member, each]) => [member, each.stamp, each.turn])
+    const fields = [this.#dropped, promised, confirmed, turn, shares, [...late]]
+    return encode(fields, rfc8949EncodeOptions)
   }
 
   /** What was taken was not journalled. */
@@ -139,7 +144,7 @@ export class Standing {
   }
 
   evidence(): Omit<Evidence, 'witnesses'> {
-    return { self: this.#self, shared: this.#testimony.shared, horizon: this.#horizon }
+    return { self: this.#self, testimony: this.#testimony, horizon: this.#horizon }
   }
 
   /** This node has had all that a member has, who writes nothing more at or below the stamp. */
@@ -184,18 +189,20 @@ export class Standing {
   accepts(record: StampedRecord, from: Giver | undefined): boolean {
     if (record.stamp > this.dropped) return true
     if (isForgettable(record)) return false
-    if (from === undefined || KNOWN_KINDS.has(record.kind) || from.vouched === JUDGED) return true
+    if (from === undefined || !isForgettableKind(record.kind) || from.vouched === JUDGED)
+      return true
     return from.vouched >= this.dropped && !this.#forgotten.has(from.peer)
   }
 }
 
-/** Records about members have their own ways, and everybody must learn of them. */
-const KNOWN_KINDS = new Set(['member', 'horizon'])
-
+/** Written by this node alone; what another format says is taken for nothing said. */
 function decodeNote(note: Uint8Array | undefined): { testimony: Testimony; dropped: Stamp } {
-  const none = { testimony: NO_TESTIMONY, dropped: ZERO_STAMP }
-  if (note === undefined) return none
-  const [dropped, promised, confirmed, shared]: unknown[] = decode(note, { useMaps: true })
-  if (!isStamp(dropped) || !isStamp(promised) || !isStamp(confirmed)) return none
-  return shared instanceof Map ? { dropped, testimony: { promised, confirmed, shared } } : none
+  if (note === undefined) return { testimony: NO_TESTIMONY, dropped: ZERO_STAMP }
+  const [dropped, promised, confirmed, turn, shares, late] = decode(note)
+  const shared = shares.map(([member, stamp, at]: [string, Stamp, number]) => [
+    member,
+    { stamp, turn: at }
+  ])
+  const testimony = { promised, confirmed, turn, shared: new Map(shared), late: new Map(late) }
+  return { testimony: testimony as Testimony, dropped }
 }

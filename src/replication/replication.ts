@@ -27,6 +27,7 @@ import {
   MAX_LOOK_INTERVAL_MS
 } from './collector.ts'
 import { Confirmations } from './confirmations.ts'
+import { watchConflicts } from './conflicts.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
 import { Deputies } from './deputies.ts'
@@ -127,6 +128,7 @@ export class Replication {
   readonly #history: History
   readonly #owed: Owed
   readonly #repair: Repair
+  readonly #unwatch: () => void
   #members: MemberRecords | undefined
 
   /** Works out what is missing. Nothing is fetched or told before {@link start}. */
@@ -282,6 +284,7 @@ export class Replication {
       history: this.#history,
       owed
     })
+    this.#unwatch = watchConflicts(records, () => metrics.tagConflicts.inc(), log)
     mesh.on('connected', peer => {
       // A process that came anew, or came back, may give what it could not before.
       holders.forgive(peer)
@@ -349,6 +352,7 @@ export class Replication {
     this.#replicator.close()
     this.#swarming.close()
     await this.#downloads.close()
+    this.#unwatch()
     await this.#confirmations.close()
     await this.#synchroniser.close()
     await this.#announcer.close()

@@ -84,7 +84,8 @@ export class Report {
         from: each.from
       })),
       disk: disk.space(),
-      degraded: this.#degraded()
+      degraded: this.#degraded(),
+      drift: this.#drift()
     }
   }
 
@@ -131,7 +132,16 @@ export class Report {
     metrics.blobsHeld.set(blobs.totals().count)
     metrics.blobsMissing.set(inventory.missing().size)
     metrics.underReplicatedImages.set(await this.#underReplicated())
+    metrics.clockDriftSeconds.set(this.#drift()?.seconds ?? 0)
     return metrics.text()
+  }
+
+  #drift() {
+    const { records, mesh } = this.#options
+    const worst = records.drift.worst()
+    if (worst === undefined) return null
+    const name = mesh.peer(worst.origin)?.name ?? worst.origin
+    return { seconds: Math.round(worst.aheadMs / 1000), node: name }
   }
 
   async #images({ limit, after }: ImagePage) {

@@ -50,7 +50,8 @@ export const STATUS: StatusDocument = {
     limitBytes: 75 * 1024 ** 3,
     state: 'ok'
   },
-  degraded: []
+  degraded: [],
+  drift: null
 }
 
 export const COLLECTION: CollectionDocument = {
