@@ -36,6 +36,7 @@ import { Downloads } from './downloads.ts'
 import { Handover } from './handover.ts'
 import { History } from './history.ts'
 import { Hold as HoldQuestion } from './hold.ts'
+import { IngestPace } from './ingest-pace.ts'
 import { Intake } from './intake.ts'
 import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
@@ -115,6 +116,7 @@ export class Replication {
   readonly #synchroniser: Synchroniser
   readonly #confirmations: Confirmations
   readonly #swarming: Swarming
+  readonly #pace: IngestPace
   readonly #downloads: Downloads
   readonly #replicator: Replicator
   readonly #announcer: Announcer
@@ -240,6 +242,13 @@ export class Replication {
       ...{ owed, mesh, records, hold: question, wantedCopies, log },
       copies: this.#copies
     })
+    this.#pace = new IngestPace({
+      taken: id => swarming.driver.ingests.taken(id),
+      wantedCopies: () => acknowledgement.wantedCopies(),
+      clock
+    })
+    uploads.tap.setPacer(upload => this.#pace.pace(upload))
+    uploads.tap.onEnded(upload => this.#pace.ended(upload))
     const room = new Room({ mesh, disk, wantedCopies })
     const pins = new Pins()
     this.#leases = leases
@@ -350,6 +359,7 @@ export class Replication {
     this.#leases.close()
     this.#cluster.close()
     this.#replicator.close()
+    this.#pace.close()
     this.#swarming.close()
     await this.#downloads.close()
     this.#unwatch()
