@@ -1,4 +1,11 @@
-import type { CopiesDocument, DegradedImage, ImageStatus, StatusDocument } from './status.ts'
+import type {
+  CopiesDocument,
+  DegradedImage,
+  ImageStatus,
+  LostImage,
+  LostStatus,
+  StatusDocument
+} from './status.ts'
 
 /** A status for people: a headline, then a table for each kind of thing that there is any of. */
 export function renderStatus(status: StatusDocument): string {
@@ -29,7 +36,8 @@ export function renderStatus(status: StatusDocument): string {
     ...section('peers', peers),
     ...section('images', status.images.map(rowOf)),
     ...section('transfers', transfers),
-    ...section('with fewer copies than asked for', status.degraded.map(rowOf))
+    ...section('with fewer copies than asked for', status.degraded.map(rowOf)),
+    ...section(titleOf(status.lost), status.lost.images.map(lostRow))
   ].join('\n')
 }
 
@@ -65,6 +73,18 @@ function imageRow(
     copies === null ? 'copies unknown' : `copies ${copies} of ${holders}`
   ]
 }
+
+function titleOf({ mayHave }: LostStatus): string {
+  return mayHave.length === 0 ? 'lost' : `lost, unless ${mayHave.join(', ')} comes back with it`
+}
+
+function lostRow({ repository, tag, digest, blobs }: LostImage): string[] {
+  const name = tag === null ? repository : `${repository}:${tag}`
+  return [name, shorten(digest), `lacks ${blobs.map(shorten).slice(0, MAX_NAMED).join(', ')}`]
+}
+
+/** So many blobs are named of an image, of which a layer or two are rarely more. */
+const MAX_NAMED = 4
 
 function section(title: string, rows: readonly (readonly string[])[]): string[] {
   return rows.length === 0 ? [] : ['', title, ...table(rows)]

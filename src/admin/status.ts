@@ -19,6 +19,23 @@ export interface StatusDocument {
   readonly degraded: readonly DegradedImage[]
   /** Records of the last ten minutes were stamped so far ahead of this node's clock; `null`: none. */
   readonly drift: { readonly seconds: number; readonly node: string } | null
+  readonly lost: LostStatus
+}
+
+/** What no node that can be reached has whole. */
+export interface LostStatus {
+  readonly images: readonly LostImage[]
+  /** Names of members that are away, and may have it; if there are none it is lost for good. */
+  readonly mayHave: readonly string[]
+}
+
+export interface LostImage {
+  readonly repository: string
+  /** `null` when no tag points at it. */
+  readonly tag: string | null
+  readonly digest: Digest
+  /** What nobody has. */
+  readonly blobs: readonly Digest[]
 }
 
 export interface NodeStatus {

@@ -219,6 +219,15 @@ export class Graph {
     }
   }
 
+  /** The linked manifests that reach a blob, in each repository that has them. */
+  *imagesWith(blob: Digest): IterableIterator<{ repository: string; digest: Digest }> {
+    const seen = new Set<Digest>([blob])
+    for (const digest of seen) {
+      for (const repository of this.#links.get(digest)?.keys() ?? []) yield { repository, digest }
+      for (const [parent] of this.#parents.of(digest)) seen.add(parent)
+    }
+  }
+
   /** Every root: digests that links or leases name directly. */
   *roots(): IterableIterator<Digest> {
     yield* this.#links.keys()

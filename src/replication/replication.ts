@@ -42,6 +42,7 @@ import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
 import { Locator } from './locator.ts'
+import { Losses } from './losses.ts'
 import { type Forgotten, MemberRecords } from './member-records.ts'
 import { Owed } from './owed.ts'
 import { Passage } from './passage.ts'
@@ -291,6 +292,10 @@ export class Replication {
       cluster: this.#cluster,
       copies: this.#copies,
       history: this.#history,
+      losses: new Losses({
+        ...{ inventory, records, mesh, hasRoom: () => disk.space().state === 'ok' },
+        replicator: this.#replicator
+      }),
       owed
     })
     this.#unwatch = watchConflicts(records, () => metrics.tagConflicts.inc(), log)

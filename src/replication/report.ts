@@ -13,6 +13,7 @@ import type { DiskWatch } from './disk-space.ts'
 import type { Downloads } from './downloads.ts'
 import type { Happening, History } from './history.ts'
 import type { Inventory } from './inventory.ts'
+import type { Losses } from './losses.ts'
 import type { Owed } from './owed.ts'
 
 /** Counting copies costs a walk of each image: the gauge looks at no more than so many per scrape. */
@@ -34,6 +35,7 @@ export interface ReportOptions {
   readonly copies: Copies
   readonly owed: Owed
   readonly history: History
+  readonly losses: Losses
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -85,7 +87,8 @@ export class Report {
       })),
       disk: disk.space(),
       degraded: this.#degraded(),
-      drift: this.#drift()
+      drift: this.#drift(),
+      lost: await this.#options.losses.list()
     }
   }
 

@@ -51,7 +51,8 @@ export const STATUS: StatusDocument = {
     state: 'ok'
   },
   degraded: [],
-  drift: null
+  drift: null,
+  lost: { images: [], mayHave: [] }
 }
 
 export const COLLECTION: CollectionDocument = {
