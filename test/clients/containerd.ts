@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Child } from '../helpers/child.ts'
 import { run } from '../helpers/command.ts'
 import { Fatal, until } from '../helpers/until.ts'
-import { ImageService } from './cri.ts'
+import { ImageService, type Login } from './cri.ts'
 
 const START_TIMEOUT_MS = 30_000
 
@@ -50,13 +50,17 @@ export class Containerd {
   /**
    * Sends pulls of images of `host` to a mirror at `address` and nowhere else: with the mirror as
    * the server too, containerd never asks the host itself, as in an air gap.
+   *
+   * @param login sent with every request, as a node that has no pull secrets is set up
    */
-  async mirror(host: string, address: string): Promise<void> {
+  async mirror(host: string, address: string, login?: Login): Promise<void> {
     const directory = join(this.#directory, 'certs.d', host)
     await mkdir(directory, { recursive: true })
     const url = `"http://${address}"`
     const toml = `server = ${url}\n\n[host.${url}]\n  capabilities = ["pull", "resolve"]\n`
-    await writeFile(join(directory, 'hosts.toml'), toml)
+    const basic = login && Buffer.from(`${login.user}:${login.password}`).toString('base64')
+    const header = basic && `  [host.${url}.header]\n    Authorization = "Basic ${basic}"\n`
+    await writeFile(join(directory, 'hosts.toml'), toml + (header ?? ''))
   }
 
   /** Runs a command in a container of an image it has, and gives what the command printed. */
@@ -65,9 +69,10 @@ export class Containerd {
   }
 
   /** Pushes an image that it has, under another name, over plain HTTP. */
-  async push(image: string, name: string): Promise<void> {
+  async push(image: string, name: string, login?: Login): Promise<void> {
+    const user = login === undefined ? [] : ['--user', `${login.user}:${login.password}`]
     await this.#ctr('images', 'tag', '--force', image, name)
-    await this.#ctr('images', 'push', '--plain-http', name)
+    await this.#ctr('images', 'push', '--plain-http', ...user, name)
     await this.#ctr('images', 'remove', name)
   }
 

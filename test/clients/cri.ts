@@ -7,6 +7,12 @@ const CALL_TIMEOUT_MS = 120_000
 /** Every gRPC message has one flag byte and four bytes of length before it. */
 const FRAME_HEADER_BYTES = 5
 
+/** A user and a password. */
+export interface Login {
+  readonly user: string
+  readonly password: string
+}
+
 /**
  * The calls by which kubelet manages images, over the container runtime's socket. Unlike `ctr`,
  * they follow the registry settings of the runtime's CRI plugin. All of them take an image name as
@@ -21,10 +27,18 @@ export class ImageService {
     this.#socketPath = socketPath
   }
 
-  /** Pulls an image as kubelet does, and gives the id that the runtime knows it by. */
-  async pull(image: string): Promise<string> {
+  /**
+   * Pulls an image as kubelet does, and gives the id that the runtime knows it by.
+   *
+   * @param login what a pull secret has for the registry
+   */
+  async pull(image: string, login?: Login): Promise<string> {
+    // PullImageRequest has an AuthConfig as field 2, whose fields 1 and 2 are the name and the password.
+    const auth =
+      login &&
+      wrap(Buffer.concat([wrap(login.user), wrap(login.password, FIELD_2_BYTE)]), FIELD_2_BYTE)
     // PullImageResponse has one field, image_ref: a string with tag 1.
-    return field(await this.#call('PullImage', image))?.toString() ?? ''
+    return field(await this.#call('PullImage', image, auth))?.toString() ?? ''
   }
 
   async remove(image: string): Promise<void> {
@@ -36,13 +50,14 @@ export class ImageService {
     return field(await this.#call('ImageStatus', image)) !== undefined
   }
 
-  async #call(method: string, image: string): Promise<Buffer> {
+  async #call(method: string, image: string, more: Uint8Array = Buffer.alloc(0)): Promise<Buffer> {
     const session = http2.connect('http://localhost', {
       createConnection: () => connect(this.#socketPath)
     })
     try {
       // All three requests begin with an ImageSpec as field 1, whose field 1 is the name.
-      return await call(session, `/runtime.v1.ImageService/${method}`, wrap(wrap(image)))
+      const message = Buffer.concat([wrap(wrap(image)), more])
+      return await call(session, `/runtime.v1.ImageService/${method}`, message)
     } finally {
       session.destroy()
     }
@@ -78,22 +93,23 @@ async function call(
   return Buffer.concat(body as Buffer[]).subarray(FRAME_HEADER_BYTES)
 }
 
-/** A protobuf message whose field 1 holds these bytes. */
-function wrap(content: string | Buffer): Buffer {
+/** A protobuf message with one field, the first if not said otherwise, that holds these bytes. */
+function wrap(content: string | Buffer, fieldByte = FIELD_1_BYTE): Buffer {
   const bytes = Buffer.from(content)
   const length: number[] = []
   for (let rest = bytes.length; ; rest >>>= 7) {
     length.push(rest < 0x80 ? rest : (rest & 0x7f) | 0x80)
     if (rest < 0x80) break
   }
-  return Buffer.concat([Buffer.from([FIELD_1_BYTES, ...length]), bytes])
+  return Buffer.concat([Buffer.from([fieldByte, ...length]), bytes])
 }
 
-const FIELD_1_BYTES = (1 << 3) | 2
+const FIELD_1_BYTE = (1 << 3) | 2
+const FIELD_2_BYTE = (2 << 3) | 2
 
 /** Field 1 of a protobuf message that begins with it; `undefined` when it does not. */
 function field(message: Buffer): Buffer | undefined {
-  if (message[0] !== FIELD_1_BYTES) return undefined
+  if (message[0] !== FIELD_1_BYTE) return undefined
   let length = 0
   for (let index = 1; ; index++) {
     const byte = message[index]

@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before } from 'node:test'
-import { Cluster } from '../helpers/cluster.ts'
+import { Cluster, type ClusterOptions } from '../helpers/cluster.ts'
+import type { Daemon } from '../helpers/daemon.ts'
 
 /** Two nodes that know each other, as clients see them, and a directory to work in. */
 export interface Pair {
@@ -11,6 +12,8 @@ export interface Pair {
   readonly second: string
   readonly both: readonly [string, string]
   readonly directory: string
+  /** The ends of both logs. */
+  readonly logs: string
 }
 
 /**
@@ -19,19 +22,23 @@ export interface Pair {
  *
  * @param prepare what else is to be done before them, with the pair: hooks of their own would run
  *   beside this one
+ * @param serving how the nodes are to be started; the files that this needs are made by it
  */
 export function openPair(
   name: string,
-  prepare: (pair: Pair) => Promise<void> = async () => {}
+  prepare: (pair: Pair) => Promise<void> = async () => {},
+  serving: (directory: string) => Promise<ClusterOptions> = async () => ({})
 ): Pair {
   let cluster: Cluster | undefined
+  let nodes: readonly Daemon[] = []
   let directory: string | undefined
   let addresses: readonly [string, string] | undefined
 
   before(async () => {
     directory = await mkdtemp(join(tmpdir(), `starling-${name}-`))
-    const started = await Cluster.start(2)
+    const started = await Cluster.start(2, await serving(directory))
     cluster = started.cluster
+    nodes = started.nodes
     const [first, second] = started.nodes.map(node => node.addresses.registry)
     if (first !== undefined && second !== undefined) addresses = [first, second]
     await prepare(pair)
@@ -54,6 +61,9 @@ export function openPair(
     },
     get directory() {
       return opened(directory)
+    },
+    get logs() {
+      return nodes.map(node => node.log).join('\n')
     }
   }
   return pair

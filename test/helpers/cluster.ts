@@ -6,6 +6,8 @@ import type { Namespaces } from './namespaces.ts'
 
 export interface ClusterOptions {
   readonly flags?: readonly string[]
+  /** What to send to the admin ports, where there are users. */
+  readonly authorization?: string
   readonly namespaces?: Namespaces
 }
 
@@ -35,17 +37,17 @@ export class Cluster {
    */
   static async start(
     count: number,
-    { flags = [], namespaces }: ClusterOptions = {}
+    { namespaces, ...shared }: ClusterOptions = {}
   ): Promise<{ cluster: Cluster; nodes: readonly Daemon[] }> {
     const place = (index: number): Partial<DaemonOptions> =>
       namespaces === undefined ? {} : placeIn(namespaces, index)
     const cluster = await Cluster.open()
     try {
-      const first = await cluster.node('node-1', { flags, ...place(0) })
+      const first = await cluster.node('node-1', { ...shared, ...place(0) })
       const nodes = [first]
       for (let number = 2; number <= count; number++) {
         const join = [first.addresses.mesh]
-        const options = { join, flags, ...place(number - 1) }
+        const options = { join, ...shared, ...place(number - 1) }
         nodes.push(await cluster.node(`node-${number}`, options))
       }
       for (const node of nodes) {

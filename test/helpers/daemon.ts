@@ -15,6 +15,8 @@ export interface DaemonOptions {
   readonly listen?: Partial<Addresses>
   /** Further flags of `serve`. */
   readonly flags?: readonly string[]
+  /** What to send to its admin port, where its users are asked for. */
+  readonly authorization?: string
   /** The network namespace to run in, if not that of the test; it takes root. */
   readonly namespace?: string
 }
@@ -172,7 +174,11 @@ export class Daemon {
 
   async #get(path: string): Promise<Response> {
     const url = `http://${this.addresses.admin}${path}`
-    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
+    const { authorization } = this.options
+    const response = await fetch(url, {
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      ...(authorization !== undefined && { headers: { authorization } })
+    })
     if (response.ok) return response
     throw new Error(`${url} answered ${response.status}: ${await response.text()}`)
   }
