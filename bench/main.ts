@@ -5,6 +5,7 @@ import { benchReport } from './draw.ts'
 import { benchJoin } from './join.ts'
 import { removeOwn } from './leftovers.ts'
 import { benchManifests } from './manifests.ts'
+import { benchMixed } from './mixed.ts'
 import {
   count,
   counts,
@@ -96,6 +97,17 @@ program
   .addOption(dataOption())
   .addOption(jsonOption())
   .action(async options => print(await benchManifests(options), options.json))
+
+program
+  .command('mixed')
+  .description('How many pushes, pulls and questions a second, all at once?')
+  .option('--connections <count>', 'clients at once', count, 16)
+  .addOption(sizeOption('size of the layer of each image', '256KiB'))
+  .option('--against <names>', 'docker-registry', list, list('docker-registry'))
+  .addOption(runsOption(3))
+  .addOption(dataOption())
+  .addOption(jsonOption())
+  .action(async options => print(await benchMixed(options), options.json))
 
 program
   .command('small')
