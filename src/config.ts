@@ -56,10 +56,9 @@ export async function loadConfig(
     values[key] = readSetting(setting, sources, problems)
   }
   problems.push(...conflicts(values))
-  const warnings = unknownVariables(environment)
-  refuse(problems, warnings)
+  refuse(problems)
   // Each key was read by the setting of that key, so the shape is that of the table.
-  return { config: values as unknown as Config, warnings }
+  return { config: values as unknown as Config, warnings: unknownVariables(environment) }
 }
 
 /** Only where the data is, from the same sources. Throws `CONFIG_INVALID`. */
@@ -136,12 +135,9 @@ function firstGiven(setting: AnySetting, sources: readonly Source[]): Given {
   return { texts, origin: `--${setting.flag} (default)` }
 }
 
-/** A variable that was ignored may be the one that was meant. */
-function refuse(problems: readonly string[], warnings: readonly string[] = []): void {
+function refuse(problems: readonly string[]): void {
   if (problems.length === 0) return
-  throw new StarlingError('CONFIG_INVALID', [...problems, ...warnings].join('\n'), {
-    detail: problems
-  })
+  throw new StarlingError('CONFIG_INVALID', problems.join('\n'), { detail: problems })
 }
 
 function unknownVariables(environment: Environment): readonly string[] {

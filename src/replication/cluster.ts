@@ -161,10 +161,15 @@ export class Cluster {
     this.#noticeGap()
     if (this.#looking) return
     this.#looking = true
+    const state = this.#state
+    // Whom this node is level with is looked at first: what they have brought by now is worked in
+    // then, and what others bring meanwhile counts at the next look.
+    const levels = this.#levels()
     try {
       await this.#options.inventory.settled()
+      if (this.#state !== state) return
       const now = this.#options.clock.monotonic()
-      this.#facts = this.#look(now)
+      this.#facts = this.#look(now, levels)
       this.#longestGapMs = 0
       const before = this.#state.kind
       this.#state = stepReadiness(this.#state, this.#facts)
@@ -215,8 +220,8 @@ export class Cluster {
     }
   }
 
-  #look(nowMs: number): ReadinessFacts {
-    const { mesh, inventory, synchroniser, cannotGet, deadAfterMs, aloneAfterMs } = this.#options
+  #look(nowMs: number, levels = this.#levels()): ReadinessFacts {
+    const { mesh, inventory, cannotGet, deadAfterMs, aloneAfterMs } = this.#options
     const members = mesh.peers().filter(({ state }) => state !== 'gone')
     const live = members.filter(({ state }) => state === 'live')
     const discovery = mesh.discovery()
@@ -228,12 +233,7 @@ export class Cluster {
       gapMs: this.#longestGapMs,
       nothingToJoin: !discovery.configured && members.length === 0,
       discoveredAlone: discovery.alone && members.length === 0,
-      live: live.map(peer => ({
-        id: peer.id,
-        levelAtMs: peer.connected
-          ? synchroniser.levelSince(peer.id)
-          : this.#relayedLevel(peer, nowMs)
-      })),
+      live: live.map(({ id }) => ({ id, levelAtMs: levels.get(id) })),
       isolatedSinceMs: this.#isolatedSinceMs,
       missing,
       unavailable: cannotGet,
@@ -243,11 +243,25 @@ export class Cluster {
     }
   }
 
+  /** As of when this node is level with each live member, as far as it is. */
+  #levels(): ReadonlyMap<string, number | undefined> {
+    const { mesh, synchroniser, clock } = this.#options
+    const nowMs = clock.monotonic()
+    const live = mesh.peers().filter(({ state }) => state === 'live')
+    return new Map(
+      live.map(peer => [
+        peer.id,
+        peer.connected ? synchroniser.levelSince(peer.id) : this.#relayedLevel(peer, nowMs)
+      ])
+    )
+  }
+
   /** A live member without a connection is level when its relayed root is, or was, ours. */
   #relayedLevel({ beat, lastHeardMs }: PeerView, nowMs: number): number | undefined {
     if (beat === undefined || lastHeardMs === undefined) return undefined
     if (this.#options.roots.sequenceOf(beat.root) === undefined) return undefined
-    return nowMs - lastHeardMs
+    // What a process finds unread when it wakes was said before it slept.
+    return nowMs - lastHeardMs - GAP_MS
   }
 
   #knowsMembers(): boolean {

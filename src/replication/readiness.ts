@@ -41,8 +41,10 @@ export function stepReadiness(state: Readiness, facts: ReadinessFacts): Readines
     facts.isolatedSinceMs !== undefined &&
     facts.nowMs - facts.isolatedSinceMs > facts.deadAfterMs &&
     facts.nowMs - facts.isolatedSinceMs < facts.aloneAfterMs
-  if (state.kind !== 'seeking' && (slept || isolated)) {
-    return { kind: 'seeking', sinceMs: facts.isolatedSinceMs ?? facts.nowMs }
+  // Whoever slept has not been waiting: what came before it counts for nothing.
+  if (slept) return startReadiness(facts.nowMs)
+  if (state.kind !== 'seeking' && isolated) {
+    return startReadiness(facts.isolatedSinceMs ?? facts.nowMs)
   }
   switch (state.kind) {
     case 'seeking':

@@ -90,7 +90,7 @@ export class Synchroniser {
     this.#loop ??= this.#compareForEver()
   }
 
-  /** When (monotonic) this node last stood level with the peer, since its latest connection. */
+  /** As of when (monotonic) this node last stood level with the peer, since its latest connection. */
   levelSince(peer: string): number | undefined {
     return this.#level.get(peer)
   }
@@ -157,6 +157,9 @@ export class Synchroniser {
 
   async #reconcile(peer: string): Promise<boolean> {
     if (this.#closing.signal.aborted) return false
+    // What an exchange began with may be old when it ends: a process that slept in the middle of one
+    // has missed all that was written meanwhile.
+    const beganMs = this.#clock.monotonic()
     try {
       const reconciled = await this.#exchange(peer)
       if (reconciled.end === 'stuck') {
@@ -166,7 +169,7 @@ export class Synchroniser {
       if (reconciled.terms !== undefined) {
         await this.#records.forgetting.stoodLevel(reconciled.terms)
       }
-      this.#levelled(peer, reconciled)
+      this.#levelled(peer, beganMs, reconciled)
       return true
     } catch (error) {
       if (!this.#closing.signal.aborted) {
@@ -191,9 +194,10 @@ export class Synchroniser {
     return reconcile(this.#storeFor(peer), ask, signal, lastEqual)
   }
 
-  #levelled(peer: string, { received, sent, end, refused }: Reconciled): void {
+  #levelled(peer: string, beganMs: number, reconciled: Reconciled): void {
+    const { received, sent, end, refused } = reconciled
     const isFirst = !this.#level.has(peer)
-    this.#level.set(peer, this.#clock.monotonic())
+    this.#level.set(peer, beganMs)
     this.#progress.set(peer, this.#clock.monotonic())
     if (received + sent > 0) this.#log.info({ peer, received, sent, end }, 'records reconciled')
     if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')

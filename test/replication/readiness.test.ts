@@ -104,6 +104,16 @@ test('a pause longer than dead-after has every member asked again', () => {
   assert.deepEqual(stepReadiness(seeking, facts({ live })), seeking)
 })
 
+test('a node that slept alone has not been waiting for anybody: alone-after begins anew', () => {
+  const isolatedSinceMs = 10_000
+  const asleep = { gapMs: 60_000, nowMs: 100_000, isolatedSinceMs }
+  for (const state of [READY, startReadiness(10_000)]) {
+    const awake = stepReadiness(state, facts(asleep))
+    assert.deepEqual(awake, startReadiness(100_000))
+    assert.deepEqual(stepReadiness(awake, facts({ nowMs: 159_999, isolatedSinceMs })), awake)
+  }
+})
+
 test('isolation longer than dead-after unsets readiness, and alone-after sets it again', () => {
   const at = (ms: number) => facts({ nowMs: ms, isolatedSinceMs: 100_000 })
   assert.deepEqual(stepReadiness(READY, at(106_000)), READY)
