@@ -1,0 +1,152 @@
+import type { Digest } from '../../src/digest.ts'
+import type { StampedRecord } from '../../src/records/record.ts'
+import type { SimImage } from './images.ts'
+
+/** What became of a change that a client asked for. */
+export type Outcome =
+  /** Nobody knows: it has not been answered yet, or with an error, or not at all. */
+  | 'unknown'
+  /** Answered without a warning: the promises hold for it. */
+  | 'acknowledged'
+  /** Answered with a warning. */
+  | 'warned'
+
+/** A change that a client asked for, and what the promises of it rest on. */
+export interface Change {
+  readonly kind: 'push' | 'untag' | 'unlink'
+  readonly repository: string
+  readonly tag: string
+  /** The image pushed; or the one that was there to be deleted. */
+  readonly image: SimImage
+  /** What the tag said on that node right before, which the change replaces. */
+  replaced: Digest | undefined
+  /** Of the deletion of an image: the tags that named it on that node. */
+  tags: readonly string[]
+  readonly beganMs: number
+  endedMs: number | undefined
+  outcome: Outcome
+  /** The records that it has written. */
+  readonly written: StampedRecord[]
+  /** Processes, by boot, that the node saw live when it acknowledged. */
+  liveAtEnd: ReadonlySet<string>
+  /** K' when it was acknowledged, and how many disks with a copy were lost since. */
+  copies: number
+  losses: number
+}
+
+/** All that clients asked for, in the order in which they did. */
+export class History {
+  readonly changes: Change[] = []
+
+  begin(change: Pick<Change, 'kind' | 'repository' | 'tag' | 'image' | 'beganMs'>): Change {
+    const begun: Change = {
+      ...change,
+      ...{ replaced: undefined, tags: [], endedMs: undefined, outcome: 'unknown', written: [] },
+      ...{ liveAtEnd: new Set(), copies: 0, losses: 0 }
+    }
+    this.changes.push(begun)
+    return begun
+  }
+
+  /** The pushes that were acknowledged, and that no later request may have taken back. */
+  standingImages(): Change[] {
+    return this.changes.filter(
+      push =>
+        push.kind === 'push' &&
+        push.outcome === 'acknowledged' &&
+        !this.changes.some(
+          other => other.kind === 'unlink' && isSameImage(other, push) && mayFollow(other, push)
+        )
+    )
+  }
+
+  /** Deletes of images that were answered, and that no push may have come after. */
+  standingDeletes(): Change[] {
+    return this.changes.filter(
+      unlink =>
+        unlink.kind === 'unlink' &&
+        unlink.outcome === 'acknowledged' &&
+        !this.changes.some(
+          other => other.kind === 'push' && isSameImage(other, unlink) && mayFollow(other, unlink)
+        )
+    )
+  }
+
+  /** Every tag that anything was asked of. */
+  tags(): { readonly repository: string; readonly tag: string }[] {
+    const tags = new Map(
+      this.changes.map(({ repository, tag }) => [`${repository}:${tag}`, { repository, tag }])
+    )
+    return [...tags.values()]
+  }
+
+  /**
+   * Why a tag may not say this once all nodes agree, or an answer given from a moment on;
+   * `undefined` when it may.
+   */
+  contradiction(repository: string, tag: string, digest: Digest | undefined): string | undefined {
+    const changes = this.changes.filter(
+      each => each.repository === repository && touches(each, tag)
+    )
+    if (digest === undefined) return lostTag(changes)
+    if (!changes.some(each => each.kind === 'push' && each.image.digest === digest))
+      return 'nobody pushed that'
+    const later = changes.find(
+      each =>
+        each.outcome === 'acknowledged' &&
+        replaces(each, digest) &&
+        (each.kind !== 'unlink' || each.tags.includes(tag)) &&
+        !isPushedAfter(changes, digest, each)
+    )
+    return later && `${later.kind} of ${at(later)} replaced it`
+  }
+}
+
+/** A tag that is gone: somebody must have deleted it after the last push that was acknowledged. */
+function lostTag(changes: readonly Change[]): string | undefined {
+  const pushes = changes.filter(({ kind }) => kind === 'push')
+  const last = pushes.findLast(({ outcome }) => outcome === 'acknowledged')
+  if (last === undefined) return undefined
+  const isExcuse = (other: Change): boolean => {
+    if (!mayFollow(other, last)) return false
+    if (other.kind === 'push') return other.outcome !== 'acknowledged'
+    // Where two pushes did not know of each other, whoever deletes one of them deletes both.
+    return (
+      other.kind === 'untag' ||
+      isSameImage(other, last) ||
+      pushes.some(push => isSameImage(push, other) && mayFollow(push, last))
+    )
+  }
+  return changes.some(isExcuse) ? undefined : `push of ${at(last)} is lost`
+}
+
+/** Whether the change put something else, or nothing, in the place of this. */
+export function replaces({ kind, image, replaced }: Change, digest: Digest): boolean {
+  return replaced === digest && (kind !== 'push' || image.digest !== digest)
+}
+
+/** An image that was pushed again stands again. */
+function isPushedAfter(changes: readonly Change[], digest: Digest, later: Change): boolean {
+  return changes.some(
+    each => each.kind === 'push' && each.image.digest === digest && mayFollow(each, later)
+  )
+}
+
+/** Deleting an image takes all its tags along, whichever they are. */
+function touches(change: Change, tag: string): boolean {
+  return change.kind === 'unlink' || change.tag === tag
+}
+
+function isSameImage(a: Change, b: Change): boolean {
+  return a.repository === b.repository && a.image.digest === b.image.digest
+}
+
+/** Whether a change may have taken effect after another; it has not when it ended before that began. */
+function mayFollow(change: Change, before: Change): boolean {
+  const isOver = change.outcome !== 'unknown' && change.endedMs !== undefined
+  return change !== before && !(isOver && (change.endedMs ?? 0) < before.beganMs)
+}
+
+function at({ beganMs, image, repository, tag }: Change): string {
+  return `${repository}:${tag} (${image.name}) at ${Math.round(beganMs)} ms`
+}
