@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import { Command } from 'commander'
+import { addAdminCommands } from '../src/admin/commands/program.ts'
 import { settingsTable } from '../src/config.ts'
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname
@@ -22,6 +24,22 @@ test('the commands in the README are those of --help', async () => {
     commands.filter(name => name !== 'help')
   )
 })
+
+test('the flags of each command in the README are those it has', async () => {
+  const program = new Command()
+  const screen = { write: () => undefined }
+  addAdminCommands(program, { screen, signal: AbortSignal.abort(), ended: () => undefined })
+  const rows = (await marked('commands')).split('\n')
+  for (const command of program.commands) {
+    const row = rows.find(each => new RegExp(`^\\| \`${command.name()}\\b`).test(each)) ?? ''
+    const own = command.options.map(({ long }) => long ?? '').filter(flag => !COMMON.has(flag))
+    const shown = [...row.matchAll(/`(--[a-z-]+)/g)].map(([, flag]) => flag)
+    assert.deepEqual(new Set(shown), new Set(own), command.name())
+  }
+})
+
+/** Which node is asked, the same way for all. */
+const COMMON = new Set(['--config', '--data', '--url'])
 
 /** What stands between `<!-- name -->` and `<!-- /name -->` in the README. */
 async function marked(name: string): Promise<string> {
