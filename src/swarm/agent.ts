@@ -1,11 +1,11 @@
 import type { ClientRequestArgs } from 'node:http'
 import { Agent, type AgentOptions } from 'node:https'
 import type { Duplex } from 'node:stream'
-import { type ConnectionOptions, connect, createSecureContext, type TLSSocket } from 'node:tls'
-import { StarlingError } from '../errors.ts'
+import { type ConnectionOptions, createSecureContext, type TLSSocket } from 'node:tls'
 import type { Credentials } from './certificate.ts'
 import type { Holder } from './fetcher.ts'
-import { peerFingerprint, tlsOptions } from './tls.ts'
+import { connectPinned, failure } from './pinned-socket.ts'
+import { tlsOptions } from './tls.ts'
 
 /**
  * What the socket and the response above it buffer for a reader that is busy. The reader then gets
@@ -56,56 +56,24 @@ export class PinnedAgent extends Agent {
     { connectSignal: signal }: PinnedRequestOptions,
     callback?: (error: Error | null, socket: Duplex) => void
   ): undefined {
-    const { host, port } = this.#holder
     // `highWaterMark` is read by `tls.connect` but missing from its types.
-    const options = { host, port, highWaterMark: BUFFER_BYTES, noDelay: true }
-    const socket = connect({ ...this.#tls, ...options })
-    this.#connecting.add(socket)
-
-    const timer = setTimeout(
-      () => socket.destroy(this.#failure('did not answer')),
-      this.#connectTimeoutMs
-    )
-    const abort = () => socket.destroy(this.#failure('is not needed any more'))
-    const settle = (error: Error | null) => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      socket.off('error', settle)
-      socket.off('close', closed)
-      this.#connecting.delete(socket)
-      if (error !== null) socket.on('error', ignore)
-      callback?.(error, socket)
+    const more = { highWaterMark: BUFFER_BYTES, noDelay: true }
+    const options = {
+      holder: this.#holder,
+      tls: { ...this.#tls, ...more },
+      connectTimeoutMs: this.#connectTimeoutMs,
+      signal
     }
-    const closed = () => settle(this.#failure('closed the connection'))
-    socket.once('error', settle)
-    socket.once('close', closed)
-    signal?.addEventListener('abort', abort, { once: true })
-    if (signal?.aborted) abort()
-
-    socket.once('secureConnect', () => {
-      if (peerFingerprint(socket) === this.#holder.fingerprint) {
-        settle(null)
-      } else {
-        socket.destroy(
-          new StarlingError('PEER_REFUSED', `${this.#holder.name} shows another certificate`, {
-            detail: this.#holder.id
-          })
-        )
-      }
+    const socket = connectPinned(options, (error, connected) => {
+      this.#connecting.delete(connected)
+      callback?.(error, connected)
     })
+    this.#connecting.add(socket)
     return undefined
   }
 
   override destroy(): void {
-    for (const socket of this.#connecting) socket.destroy(this.#failure('is let go'))
+    for (const socket of this.#connecting) socket.destroy(failure(this.#holder, 'is let go'))
     super.destroy()
   }
-
-  #failure(what: string): StarlingError {
-    const { name, host, port } = this.#holder
-    return new StarlingError('PEER_FAILED', `${name} at ${host}:${port} ${what}`)
-  }
 }
-
-/** After a failure is settled the socket may fail once more on its way down. */
-function ignore(): void {}

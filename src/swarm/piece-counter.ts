@@ -2,7 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../log.ts'
 import { Gate } from './gate.ts'
 import { paced } from './paced-writable.ts'
-import { PIECES_PREFIX, type PieceDesk, type PieceRequest, RETRY_HEADER } from './piece-desk.ts'
+import {
+  PIECE_PATH,
+  PIECES_PREFIX,
+  type PieceDesk,
+  type PieceRequest,
+  RETRY_HEADER
+} from './piece-desk.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { URGENCIES } from './schedule/messages.ts'
 import { pour } from './send-blob.ts'
@@ -102,13 +108,11 @@ export class PieceCounter {
   }
 }
 
-const PATH = /^\/pieces\/([A-Za-z0-9:._-]{1,200})\/(\d{1,7})\?urgency=([a-z]{1,20})$/
-
 function readRequest(
   { method, url = '' }: IncomingMessage,
   peer: string
 ): PieceRequest | undefined {
-  const [, key, piece, word] = (method === 'GET' && PATH.exec(url)) || []
+  const [, key, piece, word] = (method === 'GET' && PIECE_PATH.exec(url)) || []
   const urgency = URGENCIES.find(each => each === word)
   if (key === undefined || urgency === undefined) return undefined
   return { peer, key, piece: Number(piece), urgency }

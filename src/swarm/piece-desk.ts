@@ -28,8 +28,10 @@ export interface PieceDesk {
   sent(request: PieceRequest, whole: boolean): void
 }
 
-/** `/pieces/<key>/<piece>?urgency=<urgency>`; no character of a key needs to be escaped. */
 export const PIECES_PREFIX = '/pieces'
+
+/** A key, a piece and an urgency; no character of a key needs to be escaped. */
+export const PIECE_PATH = /^\/pieces\/([A-Za-z0-9:._-]{1,200})\/(\d{1,7})\?urgency=([a-z]{1,20})$/
 
 /** In milliseconds, with a 503; `retry-after` knows only seconds. */
 export const RETRY_HEADER = 'starling-retry-ms'

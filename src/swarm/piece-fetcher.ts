@@ -1,15 +1,13 @@
-import type { ClientRequest, IncomingMessage } from 'node:http'
-import { request } from 'node:https'
 import { StarlingError } from '../errors.ts'
-import type { PinnedRequestOptions } from './agent.ts'
-import { Agents } from './agents.ts'
 import type { Credentials } from './certificate.ts'
-import { discard, isHangUp, responseOf } from './exchange.ts'
 import type { Holder } from './fetcher.ts'
-import { readPiece } from './piece-body.ts'
+import type { Line } from './line.ts'
+import { Lines } from './lines.ts'
 import { PieceBuffers } from './piece-buffers.ts'
-import { PIECES_PREFIX, RETRY_HEADER } from './piece-desk.ts'
+import { PIECE_PATH, PIECES_PREFIX } from './piece-desk.ts'
+import { PieceFilling } from './piece-filling.ts'
 import type { RateLimit } from './rate-limit.ts'
+import type { Reply } from './reply.ts'
 import type { Urgency } from './schedule/messages.ts'
 import { Slots } from './slots.ts'
 
@@ -52,8 +50,8 @@ export interface PieceFetcherLimits {
   readonly maxPieces: number
   /** Callers that wait for a place; beyond it they fail. */
   readonly maxWaiting: number
-  /** Holders with connections kept; beyond it those of the idle one longest unused are closed. */
-  readonly maxHolders: number
+  /** Idle connections kept, over all holders; beyond it the one longest unused is closed. */
+  readonly maxIdle: number
 }
 
 export const PIECE_FETCHER_LIMITS: PieceFetcherLimits = {
@@ -62,7 +60,7 @@ export const PIECE_FETCHER_LIMITS: PieceFetcherLimits = {
   idleTimeoutMs: 30_000,
   maxPieces: 64,
   maxWaiting: 256,
-  maxHolders: 64
+  maxIdle: 128
 }
 
 export interface PieceFetcherOptions {
@@ -81,7 +79,7 @@ export interface PieceFetcherOptions {
 export class PieceFetcher {
   readonly #options: PieceFetcherOptions
   readonly #limits: PieceFetcherLimits
-  readonly #agents: Agents
+  readonly #lines: Lines
   readonly #slots: Slots
   readonly #buffers = new PieceBuffers()
   readonly #closing = new AbortController()
@@ -91,7 +89,7 @@ export class PieceFetcher {
     this.#limits = { ...PIECE_FETCHER_LIMITS, ...options.limits }
     const { credentials } = options
     const { maxPieces: count, maxWaiting } = this.#limits
-    this.#agents = new Agents({ ...this.#limits, credentials, maxSockets: count })
+    this.#lines = new Lines({ ...this.#limits, credentials })
     this.#slots = new Slots({ count, maxWaiting })
   }
 
@@ -101,8 +99,7 @@ export class PieceFetcher {
     let free: (() => void) | undefined
     try {
       free = await this.#slots.take(signal)
-      const response = await this.#ask(holder, wish, signal)
-      return await this.#take(response, holder, wish)
+      return await this.#ask(holder, wish, signal)
     } catch (error) {
       return { kind: 'failed', error: signal.aborted ? signal.reason : error }
     } finally {
@@ -112,89 +109,90 @@ export class PieceFetcher {
 
   async close(): Promise<void> {
     this.#closing.abort(new StarlingError('CLOSED', 'the fetcher is closed'))
-    this.#agents.destroy()
+    this.#lines.close()
   }
 
-  /** A kept connection may have been closed just as we wrote to it: then it is asked once more. */
-  async #ask(holder: Holder, wish: PieceWish, signal: AbortSignal): Promise<IncomingMessage> {
-    const first = this.#send(holder, wish, signal)
-    try {
-      return await this.#answerTo(first, holder)
-    } catch (error) {
-      if (!first.reusedSocket || !isHangUp(error)) throw error
-      return this.#answerTo(this.#send(holder, wish, signal), holder)
-    }
+  /** A kept line may have been closed just as we wrote to it: then a new one is asked. */
+  async #ask(holder: Holder, wish: PieceWish, signal: AbortSignal): Promise<FetchedPiece> {
+    const kept = this.#lines.takeIdle(holder)
+    const first = kept && (await this.#askOver(kept, holder, wish, signal))
+    if (first !== undefined) return first
+    const line = await this.#lines.open(holder, signal)
+    const second = await this.#askOver(line, holder, wish, signal)
+    if (second !== undefined) return second
+    throw new StarlingError('PEER_FAILED', `${holder.name} broke off before it answered`)
   }
 
-  #send(holder: Holder, wish: PieceWish, signal: AbortSignal): ClientRequest {
-    const options: PinnedRequestOptions = {
-      agent: this.#agents.of(holder),
-      host: holder.host,
-      port: holder.port,
-      path: `${PIECES_PREFIX}/${wish.key}/${wish.piece}?urgency=${wish.urgency}`,
-      signal,
-      connectSignal: signal
-    }
-    const sent = request(options)
-    // The first error rejects the wait below; later ones reach the reader through the body.
-    sent.on('error', ignore)
-    sent.end()
-    return sent
-  }
-
-  async #answerTo(sent: ClientRequest, holder: Holder): Promise<IncomingMessage> {
+  /** What the peer gives; `undefined` when it hangs up before it answers. */
+  async #askOver(
+    line: Line,
+    holder: Holder,
+    wish: PieceWish,
+    signal: AbortSignal
+  ): Promise<FetchedPiece | undefined> {
+    signal.throwIfAborted()
+    const onAbort = () => line.close(signal.reason)
+    signal.addEventListener('abort', onAbort)
     const silent = new StarlingError('PEER_FAILED', `${holder.name} did not answer`)
-    const timer = setTimeout(() => sent.destroy(silent), this.#limits.answerTimeoutMs)
+    const timer = setTimeout(() => line.close(silent), this.#limits.answerTimeoutMs)
+    const answer: { filling?: PieceFilling; reply?: Reply } = {}
     try {
-      const response = await responseOf(sent)
-      response.on('error', ignore)
-      return response
-    } catch (cause) {
-      if (cause instanceof StarlingError) throw cause
-      const what = `${holder.name} broke off before it answered`
-      throw new StarlingError('PEER_FAILED', what, { cause })
+      await line.ask(pathOf(wish), reply => {
+        clearTimeout(timer)
+        answer.reply = reply
+        if (reply.status !== 200 || reply.lengthBytes > wish.maxBytes) return undefined
+        wish.onStarted?.()
+        const filling = this.#fill(line, reply.lengthBytes, wish.urgency)
+        answer.filling = filling
+        return chunk => filling.take(chunk)
+      })
+    } catch (error) {
+      answer.filling?.release()
+      if (answer.reply !== undefined || error === silent || signal.aborted) throw error
+      return undefined
     } finally {
       clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+      answer.filling?.stop()
+      this.#lines.giveBack(holder, line)
+    }
+    const { filling, reply } = answer
+    if (filling === undefined) return refusal(reply, holder)
+    return {
+      kind: 'arrived',
+      bytes: filling.bytes,
+      hash: filling.digest(),
+      release: () => filling.release()
     }
   }
 
-  async #take(
-    response: IncomingMessage,
-    holder: Holder,
-    { maxBytes, urgency, onStarted }: PieceWish
-  ): Promise<FetchedPiece> {
-    const { statusCode: status, headers } = response
-    const lengthBytes = wholeNumber(headers['content-length'])
-    if (status === 200 && lengthBytes !== undefined && lengthBytes <= maxBytes) {
-      onStarted?.()
-      const { buffer, release } = this.#buffers.take(lengthBytes)
-      try {
-        const { onReceived: onBytes = ignore, ingress } = this.#options
-        const pace = (bytes: number) => ingress?.take(bytes, urgency)
-        const hash = await readPiece(response, buffer, { onBytes, pace })
-        return { kind: 'arrived', bytes: buffer, hash, release }
-      } catch (error) {
-        release()
-        throw error
-      }
-    }
-    await discard(response)
-    if (status === 404) return { kind: 'unknown' }
-    if (status === 503) {
-      const asked = headers[RETRY_HEADER]
-      const retryMs = wholeNumber(typeof asked === 'string' ? asked : undefined)
-      return { kind: 'busy', retryMs: Math.min(retryMs ?? MAX_RETRY_MS, MAX_RETRY_MS) }
-    }
-    throw new StarlingError('PEER_FAILED', `${holder.name} answers ${status} to a piece`)
+  #fill(line: Line, lengthBytes: number, urgency: Urgency): PieceFilling {
+    const { onReceived: onBytes = ignore, ingress } = this.#options
+    return new PieceFilling({
+      ...{ buffers: this.#buffers, lengthBytes, onBytes },
+      pace: bytes => ingress?.take(bytes, urgency),
+      onStall: () => line.close(new StarlingError('PEER_FAILED', 'the peer stalled within a piece'))
+    })
   }
+}
+
+function pathOf({ key, piece, urgency }: PieceWish): string {
+  const path = `${PIECES_PREFIX}/${key}/${piece}?urgency=${urgency}`
+  if (PIECE_PATH.test(path)) return path
+  throw new StarlingError('UNKNOWN', `"${key}" and ${piece} cannot name a piece`)
+}
+
+/** What an answer without a piece means. */
+function refusal(reply: Reply | undefined, holder: Holder): FetchedPiece {
+  if (reply?.status === 404) return { kind: 'unknown' }
+  if (reply?.status === 503) {
+    return { kind: 'busy', retryMs: Math.min(reply.retryMs ?? MAX_RETRY_MS, MAX_RETRY_MS) }
+  }
+  const what = `${holder.name} answers ${reply?.status} with ${reply?.lengthBytes} bytes to a piece`
+  throw new StarlingError('PEER_FAILED', what)
 }
 
 /** Nobody may send us away for longer. */
 const MAX_RETRY_MS = 10_000
-
-/** Only digits, and few enough that the number is exact. */
-function wholeNumber(text: string | undefined): number | undefined {
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined
-}
 
 function ignore(): void {}
