@@ -22,6 +22,8 @@ export class Inbox {
   readonly #mine: ReconcileStore
   readonly #exchange: Exchange
   #ids: Uint8Array[] = []
+  /** Records of the frame before, which are merged while the next one is on its way. */
+  #merging: Promise<number> = Promise.resolve(0)
   received = 0
 
   constructor(mine: ReconcileStore, exchange: Exchange) {
@@ -36,6 +38,8 @@ export class Inbox {
 
   async finish(): Promise<void> {
     while (this.#ids.length > 0) await this.#fetchSome()
+    this.received += await this.#merging
+    this.#merging = Promise.resolve(0)
   }
 
   /** A peer may have replaced some of what it listed: what does not come is left to the next round. */
@@ -44,7 +48,12 @@ export class Inbox {
     const answer = await this.#exchange({ kind: 'get', ids })
     if (answer.kind !== 'records' || answer.served < 1) throw unexpected(answer)
     this.#ids = this.#ids.slice(answer.served)
-    this.received += (await this.#mine.apply(answer.records, answer.vouched)).applied.length
+    this.received += await this.#merging
+    this.#merging = this.#mine
+      .apply(answer.records, answer.vouched)
+      .then(({ applied }) => applied.length)
+    // It fails where it is awaited, which may be after the next frame has come.
+    this.#merging.catch(() => {})
   }
 }
 

@@ -12,6 +12,7 @@ export interface RegisterChange {
 /** Where a draft reads the registers that it has not touched. */
 export interface HeadsSource {
   heads(name: RegisterName): Promise<Heads>
+  headsOf(names: readonly RegisterName[]): Promise<readonly Heads[]>
 }
 
 /** Merges that are worked out but not yet durable; later ones see earlier ones. */
@@ -31,6 +32,16 @@ export class Draft {
 
   async heads(name: RegisterName): Promise<Heads> {
     return (await this.#load(name)).heads
+  }
+
+  /** Reads registers that are about to be merged into: all at once is several times as fast. */
+  async load(names: Iterable<RegisterName>): Promise<void> {
+    const unknown = [...new Set(names)].filter(name => !this.#registers.has(name))
+    const found = await this.#source.headsOf(unknown)
+    for (const [i, name] of unknown.entries()) {
+      const heads = found[i] ?? []
+      this.#registers.set(name, { before: heads, heads })
+    }
   }
 
   async merge(record: StampedRecord): Promise<Merged & { readonly before: Heads }> {

@@ -20,7 +20,7 @@ import {
   tombstoneKey
 } from './index-keys.ts'
 import type { Heads } from './merge.ts'
-import { idBytes, idOfBytes, type StampedRecord } from './record.ts'
+import { idBytes, idOfBytes, recordId, type StampedRecord } from './record.ts'
 import { decodeHeads, encodeHeads, type RegisterName, splitHeads } from './register.ts'
 import type { Mark } from './segments.ts'
 import { type Stamp, ZERO_STAMP } from './stamp.ts'
@@ -119,6 +119,12 @@ export class RecordIndex {
     return stored === undefined ? NO_HEADS : decodeHeads(stored)
   }
 
+  /** {@link heads} of many registers, in their order. */
+  async headsOf(names: readonly RegisterName[]): Promise<Heads[]> {
+    const stored = await this.#level.getMany(names.map(registerKey))
+    return stored.map(each => (each === undefined ? NO_HEADS : decodeHeads(each)))
+  }
+
   /** Makes changes visible, all at once. A failure leaves what is in memory in doubt: reopen. */
   async commit(changes: readonly RegisterChange[], place: Place): Promise<void> {
     const operations: Operation[] = []
@@ -172,8 +178,9 @@ export class RecordIndex {
     const wanted = new Set(ids.map(idOfBytes))
     const found = new Map<string, Uint8Array>()
     for (const stored of await this.#level.getMany(keys)) {
-      for (const record of stored === undefined ? NO_HEADS : decodeHeads(stored)) {
-        if (wanted.has(record.id)) found.set(record.id, record.bytes)
+      for (const bytes of stored === undefined ? [] : splitHeads(stored)) {
+        const id = recordId(bytes)
+        if (wanted.has(id)) found.set(id, bytes)
       }
     }
     return [...found.values()]

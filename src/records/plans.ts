@@ -29,6 +29,7 @@ export async function planWrite(
   changes: readonly Change[],
   { origin, clock }: Writer
 ): Promise<readonly Outcome[]> {
+  await draft.load(changes.map(registerName))
   for (const change of changes) {
     const heads = await draft.heads(registerName(change))
     if (greatestStamp(heads) < MAX_STAMP - MAX_WRITES) continue
@@ -63,6 +64,7 @@ export async function planApply(
   giver?: Giver
 ): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = []
+  await draft.load(records.map(registerName))
   for (const record of records) {
     if (!standing.accepts(record, giver)) continue
     const merged = await mergeOne(draft, record)

@@ -62,7 +62,7 @@ export interface RecordsOptions {
 export type AppliedListener = (applied: readonly Applied[]) => void
 
 /** Records that one plan of `apply` merges, so that a write of ours never waits for very many. */
-const APPLY_CHUNK_RECORDS = 256
+const APPLY_CHUNK_RECORDS = 1_024
 
 /**
  * The replicated facts of this node: what should exist. Each write is a record that is journalled

@@ -19,6 +19,7 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
   ['large-blob', 'test/prove/large-blob.ts'],
   ['huge-layer', 'test/prove/huge-layer.ts'],
   ['many-blobs', 'test/prove/many-blobs.ts'],
+  ['reconciliation', 'test/prove/reconciliation.ts'],
   ['lost-takers', 'test/prove/lost-takers.ts'],
   ['histories', 'test/prove/histories.ts'],
   ['fresh-tags', 'test/prove/fresh-tags.ts'],
