@@ -56,9 +56,10 @@ export async function loadConfig(
     values[key] = readSetting(setting, sources, problems)
   }
   problems.push(...conflicts(values))
-  refuse(problems)
+  const warnings = unknownVariables(environment)
+  refuse(problems, warnings)
   // Each key was read by the setting of that key, so the shape is that of the table.
-  return { config: values as unknown as Config, warnings: unknownVariables(environment) }
+  return { config: values as unknown as Config, warnings }
 }
 
 /** Only where the data is, from the same sources. Throws `CONFIG_INVALID`. */
@@ -135,9 +136,12 @@ function firstGiven(setting: AnySetting, sources: readonly Source[]): Given {
   return { texts, origin: `--${setting.flag} (default)` }
 }
 
-function refuse(problems: readonly string[]): void {
+/** A variable that was ignored may be the one that was meant. */
+function refuse(problems: readonly string[], warnings: readonly string[] = []): void {
   if (problems.length === 0) return
-  throw new StarlingError('CONFIG_INVALID', problems.join('\n'), { detail: problems })
+  throw new StarlingError('CONFIG_INVALID', [...problems, ...warnings].join('\n'), {
+    detail: problems
+  })
 }
 
 function unknownVariables(environment: Environment): readonly string[] {

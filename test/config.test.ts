@@ -153,6 +153,12 @@ test('unknown variables warn and empty ones count as not set', async () => {
   assert.deepEqual(config.join, [])
 })
 
+test('beside what is wrong stand the variables that were ignored, one of which may be meant', async () => {
+  await assert.rejects(load(['--copies', 'many'], { STARLING_COPYS: '3' }), ({ message }: Error) =>
+    /^--copies: expected .*\nSTARLING_COPYS: no such setting, ignored$/.test(message)
+  )
+})
+
 test('a command that only looks for the data ignores every other setting', async () => {
   const file = await settingsFile(`data: ${directory}\nadmin: wrong\n`)
   assert.equal(await loadDataDir({ config: file }, {}), directory)

@@ -48,7 +48,7 @@ test('a command that finds no node exits 3 and names where it looked', async () 
 
 test('status and wait ask the node that keeps its data there', async () => {
   const introspection = new ScriptedNode()
-  introspection.holders = [[{ id: '1', name: 'one', state: 'live', holds: true }]]
+  introspection.holders = [[{ id: '1', name: 'one', state: 'live', holds: true, missing: [] }]]
   const server = await openControl({
     ...{ dataDir, introspection, operations: introspection },
     log: silentLog

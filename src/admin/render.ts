@@ -54,9 +54,12 @@ export function renderCopies({ reference, digest, nodes }: CopiesDocument): stri
   const holders = nodes.filter(node => node.state === 'live' && node.holds === true)
   const others = nodes
     .filter(node => !holders.includes(node))
-    .map(({ name, state, holds }) => {
+    .map(({ name, state, holds, missing }) => {
       if (state === 'away') return `${name} is away`
-      return holds === null ? `${name} has not said` : `${name} lacks some of it`
+      if (holds === null) return `${name} has not said`
+      const blobs = missing.slice(0, MAX_NAMED).map(shorten).join(', ')
+      const more = missing.length > MAX_NAMED ? ` and ${missing.length - MAX_NAMED} more` : ''
+      return missing.length === 0 ? `${name} lacks some of it` : `${name} lacks ${blobs}${more}`
     })
   const line = `${reference} is on ${holders.length} of ${count(nodes.length, 'node')}`
   return others.length === 0 ? line : `${line}; ${others.join(', ')}`

@@ -114,4 +114,6 @@ export interface NodeCopy {
   readonly state: 'live' | 'away'
   /** Whether it holds the whole image; `null` when that is not known. */
   readonly holds: boolean | null
+  /** What of the image it says it misses; empty when it holds all, or has not said. */
+  readonly missing: readonly Digest[]
 }

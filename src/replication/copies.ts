@@ -5,7 +5,10 @@ import type { PeerView } from '../mesh/peer-view.ts'
 import type { Inventory } from './inventory.ts'
 import type { Roots } from './roots.ts'
 
-type CopiesInventory = Pick<Inventory, 'holdsAll' | 'wholeReach' | 'linkedAt' | 'caughtUp'>
+type CopiesInventory = Pick<
+  Inventory,
+  'holdsAll' | 'wholeReach' | 'linkedAt' | 'caughtUp' | 'missing'
+>
 
 /**
  * Judges which members hold an image, from the holding summaries in their heartbeats: nobody
@@ -41,6 +44,16 @@ export class Copies {
     return this.#holds(peer, manifest, this.#inventory.wholeReach(manifest))
   }
 
+  /** What of an image a member says it misses, as far as it is known here what the image has. */
+  missingThere({ beat }: PeerView, manifest: Digest): readonly Digest[] {
+    return beat === undefined ? [] : this.#among(manifest, this.#missingSet(beat))
+  }
+
+  /** What of an image this node misses. */
+  missingHere(manifest: Digest): readonly Digest[] {
+    return this.#among(manifest, this.#inventory.missing())
+  }
+
   /** How many live members, this node included, are known to hold all of an image. */
   count(manifest: Digest): number {
     const reach = this.#inventory.wholeReach(manifest)
@@ -72,11 +85,21 @@ export class Copies {
     const named = reach ?? [manifest]
     for (const digest of named) if (this.#inventory.linkedAt(digest) > covered) return undefined
     if (beat.missingCount === 0) return true
-    const missing = this.#missing.get(beat) ?? new Set(beat.missing)
-    this.#missing.set(beat, missing)
+    const missing = this.#missingSet(beat)
     for (const digest of named) if (missing.has(digest)) return false
     const isListed = beat.missingCount === beat.missing.length
     return reach !== undefined && isListed ? true : undefined
+  }
+
+  #among(manifest: Digest, missing: { has(digest: Digest): boolean }): readonly Digest[] {
+    const named = this.#inventory.wholeReach(manifest) ?? [manifest]
+    return [...named].filter(digest => missing.has(digest))
+  }
+
+  #missingSet(beat: Beat): ReadonlySet<string> {
+    const missing = this.#missing.get(beat) ?? new Set(beat.missing)
+    this.#missing.set(beat, missing)
+    return missing
   }
 
   /** A process only ever learns more; one that started anew may have lost all that it knew. */

@@ -99,8 +99,11 @@ export class Report {
     const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
     const self = {
       ...{ id: mesh.id, name, state: 'live' as const },
-      holds: link === undefined ? null : copies.holdsHere(link.digest)
+      holds: link === undefined ? null : copies.holdsHere(link.digest),
+      missing: link === undefined ? [] : copies.missingHere(link.digest)
     }
+    const missing = (peer: PeerView) =>
+      link !== undefined && holds(peer) === false ? copies.missingThere(peer, link.digest) : []
     const holds = (peer: PeerView) =>
       link === undefined ? null : (copies.holdsThere(peer, link.digest) ?? null)
     return {
@@ -115,7 +118,8 @@ export class Report {
           id: peer.id,
           name: peer.name,
           state: peer.state === 'live' ? ('live' as const) : ('away' as const),
-          holds: holds(peer)
+          holds: holds(peer),
+          missing: missing(peer)
         }))
       ]
     }

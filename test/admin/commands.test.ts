@@ -6,9 +6,9 @@ import { runWait, type WaitCommand } from '../../src/admin/commands/wait.ts'
 import type { NodeCopy } from '../../src/admin/status.ts'
 import { DIGEST, Notebook, ScriptedNode, STATUS } from './scripted-node.ts'
 
-const one: NodeCopy = { id: '1', name: 'one', state: 'live', holds: true }
-const two: NodeCopy = { id: '2', name: 'two', state: 'live', holds: false }
-const six: NodeCopy = { id: '6', name: 'six', state: 'away', holds: null }
+const one: NodeCopy = { id: '1', name: 'one', state: 'live', holds: true, missing: [] }
+const two: NodeCopy = { id: '2', name: 'two', state: 'live', holds: false, missing: [DIGEST] }
+const six: NodeCopy = { id: '6', name: 'six', state: 'away', holds: null, missing: [] }
 
 test('wait ends when every member holds the image, though it was unknown at first', async () => {
   const node = new ScriptedNode()
@@ -33,7 +33,7 @@ test('wait that is not reached in time says who lacks the image, and exits 1', a
   assert.equal(await wait(node, { screen, timeoutMs: 1 }), 1)
   assert.equal(
     screen.text,
-    'team/app:v1 is on 1 of 4 nodes; two lacks some of it, six is away, ten has not said\n'
+    'team/app:v1 is on 1 of 4 nodes; two lacks sha256:abababababab, six is away, ten has not said\n'
   )
 })
 
@@ -51,7 +51,7 @@ test('on a terminal one line is drawn over until the outcome', async () => {
   const lines = screen.text.split('\r\x1b[K')
   assert.deepEqual(lines, [
     '',
-    'team/app:v1 is on 1 of 2 nodes; two lacks some of it',
+    'team/app:v1 is on 1 of 2 nodes; two lacks sha256:abababababab',
     'team/app:v1 is on 1 of 1 node\n'
   ])
 })

@@ -64,7 +64,7 @@ test('a page that makes no sense is refused with what was expected', async () =>
 test('copies are asked of an image by tag or digest, known or not', async () => {
   const unknown = await get('/copies?reference=team/app:v1')
   assert.deepEqual(JSON.parse(unknown.text), { reference: 'team/app:v1', digest: null, nodes: [] })
-  node.holders = [[{ id: '1', name: 'one', state: 'live', holds: true }]]
+  node.holders = [[{ id: '1', name: 'one', state: 'live', holds: true, missing: [] }]]
   const known = await get(`/copies?reference=team/app@${DIGEST}`)
   assert.equal(JSON.parse(known.text).nodes.length, 1)
   assert.equal((await get('/copies?reference=..%2fapp:v1')).status, 400)

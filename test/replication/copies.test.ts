@@ -23,7 +23,8 @@ function openCopies(peers: readonly PeerView[] = []): Copies {
       holdsAll: () => true,
       wholeReach: manifest => graph.reach(manifest),
       linkedAt: digest => (digest === image ? 10 : 0),
-      caughtUp: () => ({ root: 'late', sequence: 10 })
+      caughtUp: () => ({ root: 'late', sequence: 10 }),
+      missing: () => new Map()
     },
     roots: { sequenceOf: root => sequences.get(root) }
   })
@@ -37,6 +38,7 @@ test('a member that misses a part of the image does not hold it', () => {
   const missing = [named('something'), layer]
   const beat = { caughtUp: 'late', missing, missingCount: 2 }
   assert.equal(openCopies().holdsThere(peer('a', {}, beat), image), false)
+  assert.deepEqual(openCopies().missingThere(peer('a', {}, beat), image), [layer])
 })
 
 test('a member that misses something else holds the image', () => {
@@ -86,7 +88,8 @@ test('of an image whose manifest is not here, who has caught up and lacks nothin
       holdsAll: () => false,
       wholeReach: () => undefined,
       linkedAt: () => 10,
-      caughtUp: () => ({ root: 'late', sequence: 10 })
+      caughtUp: () => ({ root: 'late', sequence: 10 }),
+      missing: () => new Map()
     },
     roots: { sequenceOf: root => (root === 'late' ? 10 : 9) }
   })
