@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { Child } from '../helpers/child.ts'
 import { run } from '../helpers/command.ts'
 import { Fatal, until } from '../helpers/until.ts'
-import { ImageService, type Login } from './cri.ts'
+import { ImageService } from './cri.ts'
+import type { Login } from './logins.ts'
 
 const START_TIMEOUT_MS = 30_000
 

@@ -1,17 +1,12 @@
 import { once } from 'node:events'
 import * as http2 from 'node:http2'
 import { connect } from 'node:net'
+import type { Login } from './logins.ts'
 
 /** Two busy cores unpack the test image in a few seconds. */
 const CALL_TIMEOUT_MS = 120_000
 /** Every gRPC message has one flag byte and four bytes of length before it. */
 const FRAME_HEADER_BYTES = 5
-
-/** A user and a password. */
-export interface Login {
-  readonly user: string
-  readonly password: string
-}
 
 /**
  * The calls by which kubelet manages images, over the container runtime's socket. Unlike `ctr`,

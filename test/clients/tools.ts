@@ -1,4 +1,4 @@
-import { access, constants } from 'node:fs/promises'
+import { access, constants, readdir, rm } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import { run } from '../helpers/command.ts'
 import { madeOnce } from './cache.ts'
@@ -17,6 +17,10 @@ export const GO_TOOLS = Object.keys(SOURCES) as readonly GoTool[]
 /** Compiling one of them takes half a minute on an idle machine. */
 const BUILD_TIMEOUT_MS = 10 * 60_000
 
+/** Raise it when another package, or more of it, is wanted. */
+const DOCKER_RECIPE_VERSION = 1
+const DOWNLOAD_TIMEOUT_MS = 5 * 60_000
+
 const DEBIAN_TOOLS = ['skopeo', 'buildah', 'containerd', 'ctr', 'runc', 'mmdebstrap'] as const
 
 /** The path of a client written in Go, compiled the first time it is asked for on this machine. */
@@ -29,6 +33,21 @@ export async function goTool(name: GoTool): Promise<string> {
     })
   })
   return join(directory, name)
+}
+
+/**
+ * The directory of Debian's Docker, engine and client, unpacked the first time it is asked for on
+ * this machine: to install it would start a service and change the machine's network.
+ */
+export function dockerDirectory(): Promise<string> {
+  return madeOnce(`docker-${DOCKER_RECIPE_VERSION}`, async making => {
+    const options = { cwd: making, timeoutMs: DOWNLOAD_TIMEOUT_MS }
+    await run('apt-get', ['--quiet', 'download', 'docker.io'], options)
+    const [archive] = (await readdir(making)).filter(name => name.endsWith('.deb'))
+    if (archive === undefined) throw new Error('apt-get downloaded no docker.io')
+    await run('dpkg', ['-x', archive, making], { cwd: making })
+    await rm(join(making, archive))
+  })
 }
 
 /** Throws with the names of all the programs of Debian's that are not on this machine. */

@@ -1,23 +1,13 @@
 /** Nodes with users, and clients that log in each in its own way: by Basic, and by tokens. */
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { hashSync } from 'bcryptjs'
 import { run } from '../helpers/command.ts'
 import { Containerd } from './containerd.ts'
-import type { Login } from './cri.ts'
 import { debianImage, type LayoutImage } from './debian.ts'
+import { credentials, PULLER, PUSHER, withUsers } from './logins.ts'
 import { openPair } from './pair.ts'
 
-const PUSHER: Login = { user: 'zarf-push', password: 'pushes, and has a : in it' }
-const PULLER: Login = { user: 'zarf-pull', password: 'pulls' }
-/** What Zarf writes. */
-const BCRYPT_COST = 10
-const RULES = `
-repositories:
-  '**': { pull: [group:users], push: [${PUSHER.user}], delete: [${PUSHER.user}] }
-`
 const NAME = 'registry.example/library/debian:bookworm'
 
 let containerd: Containerd | undefined
@@ -29,17 +19,7 @@ const pair = openPair(
     image = await debianImage()
     containerd = await Containerd.start()
   },
-  async directory => {
-    const [users, rules] = [join(directory, 'htpasswd'), join(directory, 'policy.yaml')]
-    const lines = [PUSHER, PULLER].map(
-      ({ user, password }) => `${user}:${hashSync(password, BCRYPT_COST)}`
-    )
-    // Zarf's chart writes it with these two characters between the lines.
-    await writeFile(users, lines.join('\\n'))
-    await writeFile(rules, RULES)
-    const authorization = `Basic ${Buffer.from(credentials(PULLER)).toString('base64')}`
-    return { flags: ['--htpasswd', users, '--policy', rules], authorization }
-  }
+  withUsers
 )
 
 after(() => containerd?.close())
@@ -110,10 +90,6 @@ function source(): string {
 
 function repository(): string {
   return NAME.slice(0, NAME.lastIndexOf(':'))
-}
-
-function credentials({ user, password }: Login): string {
-  return `${user}:${password}`
 }
 
 function skopeo(...args: string[]): Promise<string> {
