@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, Stream } from '@libp2p/interface'
+import { withDeadline } from '../deadline.ts'
 import type { Log } from '../log.ts'
 import { Events } from './events.ts'
 import { FrameReader } from './frames.ts'
@@ -153,7 +154,7 @@ export class Channel {
   }
 
   #withLimit(): AbortSignal {
-    return AbortSignal.any([this.#options.signal, AbortSignal.timeout(OPEN_TIMEOUT_MS)])
+    return withDeadline(OPEN_TIMEOUT_MS, this.#options.signal)
   }
 }
 

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock, Random } from '../clock.ts'
+import { withDeadline } from '../deadline.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { answer, type ReconcileStore } from '../records/answer.ts'
@@ -187,7 +188,7 @@ export class Synchroniser {
     const { signal } = this.#closing
     const ask = (request: Uint8Array) =>
       this.#mesh.request(peer, RECONCILE_PROTOCOL, request, {
-        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+        signal: withDeadline(REQUEST_TIMEOUT_MS, signal),
         maxBytes: MAX_FRAME_BYTES
       })
     const lastEqual = this.#level.has(peer) ? undefined : this.#lastEqual.get(peer)

@@ -1,3 +1,4 @@
+import { withDeadline } from '../../deadline.ts'
 import type { Digest } from '../../digest.ts'
 import type { PieceShape } from './ports.ts'
 
@@ -26,7 +27,7 @@ export class Seeks {
   ): Promise<PieceShape | undefined> {
     if (peers.length === 0) return Promise.resolve(undefined)
     return new Promise(resolve => {
-      const over = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)])
+      const over = withDeadline(ANSWER_MS, signal)
       const settle = (shape: PieceShape | undefined) => {
         over.removeEventListener('abort', stop)
         this.#seeks.delete(digest)
