@@ -6,7 +6,7 @@ type Parent = readonly [manifest: Digest, reference: GraphReference]
 
 /**
  * Which manifests name each digest. Most blobs have one parent, and none of them pays for a Map: at
- * 100,000 blobs that is 20 MiB, and a tenth of a second of each start (`npm run prove -- many-blobs`).
+ * 100,000 blobs that is 12 MiB (`npm run prove -- many-blobs`).
  */
 export class Parents {
   readonly #all = new Map<Digest, Parent | Map<Digest, GraphReference>>()
