@@ -92,10 +92,11 @@ export class History {
     try {
       while (!signal.aborted) {
         const batch = waiting
+        const changes = leftOut
         waiting = []
-        yield* batch
-        if (leftOut > 0) yield this.#dated({ kind: 'left-out', changes: leftOut })
         leftOut = 0
+        yield* batch
+        if (changes > 0) yield this.#dated({ kind: 'left-out', changes })
         if (waiting.length > 0) continue
         await changed.promise
         changed = Promise.withResolvers()
