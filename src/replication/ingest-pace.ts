@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Upload } from '../store/upload-session.ts'
 
 /**
- * How far the receivers may be behind what a client has pushed. What they lack at its end is waited
+ * How long the receivers may take for what a client has pushed and they lack. At its end it is waited
  * for by the client's next request, whose patience is some ten seconds (design, section 5).
  */
 const MAX_LAG_MS = 4_000
@@ -13,9 +13,8 @@ const STUCK_MS = 4_000
 /** How often the receivers are looked at: a push has some ten thousand portions a second. */
 const LOOK_MS = 50
 
-/** How far the push had come at a time is remembered this finely, and so many times at most. */
-const SAMPLE_MS = 100
-const MAX_SAMPLES = 1_000
+/** Over how long the speed of a receiver is measured. */
+const MEASURE_MS = 500
 
 /** What is announced comes in pieces: whoever lacks less is not behind. */
 const SLACK_BYTES = 4 * 1024 * 1024
@@ -75,39 +74,52 @@ export class IngestPace {
   }
 }
 
-/** When an upload had come how far, and when each receiver last got on. */
+/** How fast the receivers of an upload take it. */
 class Course {
   /** When nothing was found to hold it back. */
   foundFreeMs = Number.NEGATIVE_INFINITY
-  readonly #samples: { readonly offset: number; readonly atMs: number }[] = []
-  readonly #progress = new Map<string, { readonly bytes: number; readonly atMs: number }>()
+  readonly #receivers = new Map<string, Receiver>()
 
-  /** For how long each receiver that is not stuck has lacked what it lacks, in milliseconds. */
+  /** How long each receiver that is not stuck will take for what it lacks, in milliseconds. */
   lags(offset: number, receivers: ReadonlyMap<string, number>, nowMs: number): number[] {
-    this.#note(offset, nowMs)
     const lags: number[] = []
-    for (const [receiver, bytes] of receivers) {
-      const lagMs = this.#lagMs(offset, bytes, nowMs)
-      const last = this.#progress.get(receiver)
-      if (last === undefined || last.bytes < bytes || lagMs <= MAX_LAG_MS) {
-        this.#progress.set(receiver, { bytes, atMs: nowMs })
-        lags.push(lagMs)
-      } else if (nowMs - last.atMs < STUCK_MS) lags.push(lagMs)
+    for (const [id, bytes] of receivers) {
+      const receiver = this.#receivers.get(id) ?? new Receiver(nowMs)
+      this.#receivers.set(id, receiver)
+      const isBehind = offset - bytes > SLACK_BYTES
+      receiver.look(bytes, isBehind, nowMs)
+      if (nowMs - receiver.movedMs < STUCK_MS) {
+        lags.push(isBehind ? (offset - bytes) / receiver.bytesPerMs : 0)
+      }
     }
     return lags
   }
+}
 
-  #note(offset: number, nowMs: number): void {
-    const last = this.#samples.at(-1)
-    if (last !== undefined && (nowMs - last.atMs < SAMPLE_MS || offset <= last.offset)) return
-    this.#samples.push({ offset, atMs: nowMs })
-    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift()
+class Receiver {
+  /** When it last took something, or lacked nothing. */
+  movedMs: number
+  /** Unmeasured at first: then it is not held to be slow. */
+  bytesPerMs = Number.POSITIVE_INFINITY
+  #bytes = 0
+  #measured: { readonly bytes: number; readonly atMs: number }
+
+  constructor(nowMs: number) {
+    this.movedMs = nowMs
+    this.#measured = { bytes: 0, atMs: nowMs }
   }
 
-  /** Since the push went beyond what the receiver has. */
-  #lagMs(offset: number, bytes: number, nowMs: number): number {
-    if (offset - bytes <= SLACK_BYTES) return 0
-    const passed = this.#samples.find(sample => sample.offset > bytes)
-    return passed === undefined ? 0 : nowMs - passed.atMs
+  /** How fast it is shows only while there is something for it to take. */
+  look(bytes: number, isBehind: boolean, nowMs: number): void {
+    if (bytes > this.#bytes || !isBehind) this.movedMs = nowMs
+    this.#bytes = bytes
+    const tookMs = nowMs - this.#measured.atMs
+    if (tookMs < MEASURE_MS) return
+    if (isBehind) {
+      const bytesPerMs = Math.max(0, bytes - this.#measured.bytes) / tookMs
+      const isFirst = this.bytesPerMs === Number.POSITIVE_INFINITY
+      this.bytesPerMs = isFirst ? bytesPerMs : (this.bytesPerMs + bytesPerMs) / 2
+    }
+    this.#measured = { bytes, atMs: nowMs }
   }
 }

@@ -260,6 +260,7 @@ export class Driver implements PieceDesk {
     part.from.add(peer)
     part.doneBytes += bytes
     this.#parts.touch(part)
+    this.#upkeep.tellProgress(part)
     const swarm = this.#engine.swarm(blob)
     if (swarm?.urgency !== 'awaited') return
     let { cursor } = swarm

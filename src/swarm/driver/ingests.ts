@@ -87,9 +87,7 @@ export class Ingests {
     const part = this.#part(id)
     const swarm = part && this.#options.swarm(part.key)
     if (part === undefined || swarm === undefined) return undefined
-    return new Map(
-      [...swarm.links].map(([peer, { have }]) => [peer, have.count * part.pieceBytes] as const)
-    )
+    return new Map([...swarm.links.keys()].map(peer => [peer, part.taken.get(peer) ?? 0] as const))
   }
 
   #part(id: string): Part | undefined {

@@ -66,6 +66,9 @@ export class Listener {
         seeks.miss(peer, key)
         tell({ kind: 'leave', peer, blob: key })
         break
+      case 'progress':
+        if (part?.source.kind === 'upload') part.taken.set(peer, message.bytes)
+        break
       case 'complain':
         if (part !== undefined) void this.#look(part, message.piece)
         break

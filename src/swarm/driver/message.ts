@@ -44,6 +44,8 @@ export type Message = { readonly key: string } & (
   | { readonly kind: 'abort' }
   /** The sender has no part in the blob, or no longer. */
   | { readonly kind: 'leave' }
+  /** How many bytes the sender has of a push to the receiver, which it does not learn otherwise. */
+  | { readonly kind: 'progress'; readonly bytes: number }
   /** A piece that the receiver sent is not the one it announced. */
   | { readonly kind: 'complain'; readonly piece: number }
 )
@@ -64,6 +66,8 @@ export function encodeMessage(message: Message): Uint8Array {
       return encode([VERSION, kind, key, message.pieces, message.hashes])
     case 'named':
       return encode([VERSION, kind, key, message.digest, message.sizeBytes])
+    case 'progress':
+      return encode([VERSION, kind, key, message.bytes])
     case 'complain':
       return encode([VERSION, kind, key, message.piece])
     default:
@@ -89,6 +93,8 @@ export function decodeMessage(bytes: Uint8Array): Message | undefined {
       return { kind, key, ...piecesOf(fields[0], fields[1]) }
     case 'named':
       return { kind, key, ...nameOf(fields) }
+    case 'progress':
+      return { kind, key, bytes: countOf(fields[0], Number.MAX_SAFE_INTEGER) }
     case 'complain':
       return { kind, key, piece: countOf(fields[0], MAX_PIECES - 1) }
     case 'abort':

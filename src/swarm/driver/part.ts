@@ -44,6 +44,10 @@ export interface Part {
   usedMs: number
   /** Bytes that are here; of a push, those up to the first that is not. */
   doneBytes: number
+  /** Of a push here, how many bytes each neighbour says that it has. */
+  readonly taken: Map<string, number>
+  /** Of a push elsewhere, what its origin was told last of that, and when. */
+  told: { readonly bytes: number; readonly atMs: number }
   /** Those who gave pieces. */
   readonly from: Set<string>
   readonly ended: PromiseWithResolvers<Ending>

@@ -107,6 +107,8 @@ export class Parts {
       startedMs: now,
       usedMs: now,
       doneBytes: state === 'whole' ? (sizeBytes ?? 0) : 0,
+      taken: new Map(),
+      told: { bytes: 0, atMs: 0 },
       from: new Set(),
       ended: Promise.withResolvers()
     }

@@ -74,6 +74,10 @@ export class Talk {
     this.#say(peer, { kind: 'leave', key })
   }
 
+  progress(peer: string, key: string, bytes: number): void {
+    this.#say(peer, { kind: 'progress', key, bytes })
+  }
+
   complain(peer: string, key: string, piece: number): void {
     this.#say(peer, { kind: 'complain', key, piece })
   }

@@ -16,6 +16,9 @@ const NOBODY_MS = 3_000
 /** When those who have one give none for so long, there must be another way. */
 const STALLED_MS = 90_000
 
+/** How often an origin is told how far a receiver has come, at most. */
+const PROGRESS_MS = 200
+
 export interface UpkeepOptions {
   readonly parts: Parts
   readonly talk: Talk
@@ -41,9 +44,21 @@ export class Upkeep {
     const { parts } = this.#options
     for (const part of parts.all()) {
       if (part.state === 'whole') this.#lookAtWhole(part)
-      else if (isProvisional(part)) this.#lookAtProvisional(part)
-      else if (part.state === 'open' && part.source.kind === 'file') this.#lookAtFetch(part)
+      else if (isProvisional(part)) {
+        this.tellProgress(part)
+        this.#lookAtProvisional(part)
+      } else if (part.state === 'open' && part.source.kind === 'file') this.#lookAtFetch(part)
     }
+  }
+
+  /** A push is held back by how far its receivers have come, of which its origin sees little. */
+  tellProgress(part: Part): void {
+    const { talk, clock } = this.#options
+    const { origin, key, doneBytes: bytes, told } = part
+    const atMs = clock.monotonic()
+    if (origin === undefined || bytes === told.bytes || atMs - told.atMs < PROGRESS_MS) return
+    part.told = { bytes, atMs }
+    talk.progress(origin, key, bytes)
   }
 
   close(): void {

@@ -3,6 +3,7 @@ export class Bits {
   readonly words: Uint32Array
   #length: number
   #count = 0
+  #end = 0
 
   constructor(length: number) {
     this.#length = length
@@ -34,6 +35,11 @@ export class Bits {
     return this.#count
   }
 
+  /** No number from here on has ever been present: a push has far fewer pieces than it could. */
+  get end(): number {
+    return this.#end
+  }
+
   get isFull(): boolean {
     return this.#count === this.#length
   }
@@ -47,6 +53,7 @@ export class Bits {
     if (index < 0 || index >= this.length || this.has(index)) return false
     this.words[index >>> 5] = (this.words[index >>> 5] ?? 0) | (1 << (index & 31))
     this.#count++
+    if (index >= this.#end) this.#end = index + 1
     return true
   }
 
@@ -62,29 +69,29 @@ export class Bits {
   shrink(length: number): void {
     for (const index of this) if (index >= length) this.delete(index)
     this.#length = Math.min(this.#length, length)
+    this.#end = Math.min(this.#end, length)
   }
 
   copy(): Bits {
     const bits = new Bits(this.length)
     bits.words.set(this.words.subarray(0, bits.words.length))
     bits.#count = this.#count
+    bits.#end = this.#end
     return bits
   }
 
-  /** One bit a number, the lowest first; no longer than the greatest number present needs. */
+  /** One bit a number, the lowest first. */
   toBytes(): Uint8Array {
-    let greatest = -1
-    for (const index of this) greatest = index
-    const bytes = new Uint8Array((greatest + 8) >>> 3)
+    const bytes = new Uint8Array((this.#end + 7) >>> 3)
     for (const index of this) bytes[index >>> 3] = (bytes[index >>> 3] ?? 0) | (1 << (index & 7))
     return bytes
   }
 
-  /** In order. Most words of a growing blob are empty, and are passed over. */
+  /** In order. */
   *[Symbol.iterator](): IterableIterator<number> {
-    for (const [at, word] of this.words.entries()) {
-      if (word === 0) continue
-      for (let index = at << 5; index < (at + 1) << 5; index++) if (this.has(index)) yield index
+    for (let index = 0; index < this.#end; index++) {
+      if (this.words[index >>> 5] === 0) index |= 31
+      else if (this.has(index)) yield index
     }
   }
 }

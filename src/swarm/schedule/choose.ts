@@ -121,7 +121,7 @@ function soonest(links: readonly Link[], now: number, random: Random): Link | un
  */
 function rarestOf(swarm: Swarm, link: Link, random: Random): number | undefined {
   const { copies } = swarm
-  const words = swarm.held.words.length
+  const words = (link.have.end + 31) >>> 5
   let fewest = 256
   let ties = 0
   for (let word = 0; word < words; word++) {

@@ -100,7 +100,7 @@ function isNobodyQuick({ links }: Swarm, now: number): boolean {
 
 function nextUnseen({ hidden, copies, offered }: Swarm, from: number): number | undefined {
   if (hidden.count === offered.size) return undefined
-  for (let piece = from; piece < hidden.length; piece++) {
+  for (let piece = from; piece < hidden.end; piece++) {
     if (hidden.words[piece >>> 5] === 0) piece |= 31
     else if (copies[piece] === 0 && hidden.has(piece) && !offered.has(piece)) return piece
   }

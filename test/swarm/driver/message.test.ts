@@ -23,6 +23,7 @@ test('every message reads as it was written', () => {
     { kind: 'named', key, digest, sizeBytes: 12 },
     { kind: 'complain', key, piece: 4 },
     { kind: 'abort', key },
+    { kind: 'progress', key, bytes: 7 },
     { kind: 'leave', key: digest }
   ]
   for (const message of messages) {
