@@ -18,8 +18,8 @@ type Copies = Level<Digest, Buffer>
 /**
  * The bytes of manifests, side by side in Level, so that a start reads 5,000 of them in a few long
  * reads instead of from as many files: 0.6 s of processor until all is known that they name, instead
- * of 1.1 (`npm run prove -- many-blobs`). A copy is only believed when it has its digest, and proves nothing about the file;
- * so any of them may be lost, and left over, at any time. Nothing here ever throws.
+ * of 1.1 (`npm run prove -- many-blobs`). A copy is only believed when it has its digest, and proves
+ * nothing about the file; so any may be lost, or left over, at any time. Nothing here ever throws.
  */
 export class ManifestCopies {
   readonly #log: Log
