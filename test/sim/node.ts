@@ -1,6 +1,7 @@
+import { Readable } from 'node:stream'
 import type { Clock } from '../../src/clock.ts'
 import { type Digest, digestOf } from '../../src/digest.ts'
-import { isCode, StarlingError } from '../../src/errors.ts'
+import { StarlingError } from '../../src/errors.ts'
 import type { Log } from '../../src/log.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import type { Metrics } from '../../src/metrics.ts'
@@ -66,6 +67,8 @@ const DATA = '/data'
 const BLOB_PROTOCOL = 'simulated-blob'
 const COMPLAINT_PROTOCOL = 'simulated-complaint'
 const MAX_BYTES = 1024 * 1024
+/** Beyond the slowest copy of a schedule. */
+const FETCH_TIMEOUT_MS = 5_000
 
 /**
  * One process of the simulated cluster: the records, reconciliation, acknowledgement, deletion and
@@ -197,7 +200,7 @@ export class SimNode {
       room: new Room({ mesh, disk, wantedCopies }),
       passage: new Passage({
         ...{ locator, sightings, log, onReceived: () => undefined },
-        ...{ fetcher: NO_FETCHER, holders: new Holders({ clock, random }) }
+        ...{ fetcher: this.#fetcher(), holders: new Holders({ clock, random }) }
       }),
       keeper: new Keeper({ records, inventory, leases, pins, log })
     })
@@ -248,19 +251,38 @@ export class SimNode {
     })
   }
 
+  /** For what a node without room passes on. */
+  #fetcher(): Fetcher {
+    return {
+      open: async (holder, digest, start) => {
+        const bytes = await this.#raw(holder.id, digest)
+        return { sizeBytes: bytes.length, body: Readable.from([bytes.subarray(start)]) }
+      },
+      close: async () => undefined
+    }
+  }
+
   async #fetch(holder: string, digest: Digest): Promise<Buffer> {
-    const options = { signal: AbortSignal.timeout(5_000), maxBytes: MAX_BYTES }
-    const name = Buffer.from(digest)
+    const bytes = await this.#raw(holder, digest)
+    if (digestOf(bytes) === digest) return bytes
+    await this.#ask(holder, COMPLAINT_PROTOCOL, digest)
+    throw new StarlingError('PEER_FAILED', `${digest} has rotted there`)
+  }
+
+  /** What a holder sends, which nobody has verified. */
+  async #raw(holder: string, digest: Digest): Promise<Buffer> {
+    const bytes = await this.#ask(holder, BLOB_PROTOCOL, digest)
+    if (bytes.length > 0) return bytes
+    throw new StarlingError('BLOB_UNKNOWN', `${digest} is not there`)
+  }
+
+  async #ask(holder: string, protocol: string, digest: Digest): Promise<Buffer> {
+    const options = { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), maxBytes: MAX_BYTES }
     try {
-      const bytes = Buffer.from(await this.mesh.request(holder, BLOB_PROTOCOL, name, options))
-      if (bytes.length === 0) throw new StarlingError('BLOB_UNKNOWN', `${digest} is not there`)
-      if (digestOf(bytes) === digest) return bytes
-      await this.mesh.request(holder, COMPLAINT_PROTOCOL, name, options)
+      return Buffer.from(await this.mesh.request(holder, protocol, Buffer.from(digest), options))
     } catch (cause) {
-      if (isCode(cause, 'BLOB_UNKNOWN')) throw cause
       throw new StarlingError('PEER_FAILED', `${digest} did not come`, { cause })
     }
-    throw new StarlingError('PEER_FAILED', `${digest} has rotted there`)
   }
 }
 
@@ -270,9 +292,6 @@ function clockOf(world: World, host: Host): Clock {
     monotonic: () => world.nowMs - host.bootedAtMs
   }
 }
-
-/** What a node without room passes through: no blob is read to its end here. */
-const NO_FETCHER = {} as Fetcher
 
 const nothing = () => undefined
 const NO_METRICS = {

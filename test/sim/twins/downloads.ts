@@ -12,6 +12,9 @@ interface SimDownload {
   readonly digest: Digest
   readonly opened: Promise<{ readonly sizeBytes: number }>
   readonly done: Promise<void>
+  readonly sizeBytes: number | undefined
+  readonly doneBytes: number
+  readonly from: readonly string[]
   follow(): Promise<Readable>
 }
 
@@ -49,7 +52,7 @@ export class SimDownloads {
     const opened = done.then(() => blobs.stat(digest) ?? { sizeBytes: 0 })
     opened.catch(() => undefined)
     const started = {
-      ...{ digest, done, opened },
+      ...{ digest, done, opened, sizeBytes: undefined, doneBytes: 0, from: [] },
       follow: async () => Readable.from([await done.then(() => blobs.bytes(digest))])
     }
     this.#running.set(digest, started)
