@@ -58,6 +58,8 @@ export class Cluster {
   #isolatedSinceMs: number | undefined
   #wasReady = false
   #looking = false
+  /** Since when each member has been live. */
+  readonly #waiting = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: ClusterOptions) {
@@ -227,13 +229,20 @@ export class Cluster {
     const discovery = mesh.discovery()
     if (live.length > 0 || members.length === 0) this.#isolatedSinceMs = undefined
     else this.#isolatedSinceMs ??= nowMs
+    for (const id of this.#waiting.keys()) {
+      if (!live.some(peer => peer.id === id)) this.#waiting.delete(id)
+    }
     const missing = inventory.missing()
     return {
       nowMs,
       gapMs: this.#longestGapMs,
       nothingToJoin: !discovery.configured && members.length === 0,
       discoveredAlone: discovery.alone && members.length === 0,
-      live: live.map(({ id }) => ({ id, levelAtMs: levels.get(id) })),
+      live: live.map(({ id }) => ({
+        id,
+        levelAtMs: levels.get(id),
+        stalledMs: this.#stalledMs(id, nowMs)
+      })),
       isolatedSinceMs: this.#isolatedSinceMs,
       missing,
       unavailable: cannotGet,
@@ -254,6 +263,14 @@ export class Cluster {
         peer.connected ? synchroniser.levelSince(peer.id) : this.#relayedLevel(peer, nowMs)
       ])
     )
+  }
+
+  /** A member just heard of is given as much time as one whose records stopped to move. */
+  #stalledMs(peer: string, nowMs: number): number {
+    const waitingSinceMs = this.#waiting.get(peer) ?? nowMs
+    this.#waiting.set(peer, waitingSinceMs)
+    const movedAtMs = this.#options.synchroniser.progressAt(peer) ?? waitingSinceMs
+    return nowMs - Math.max(waitingSinceMs, movedAtMs)
   }
 
   /** A live member without a connection is level when its relayed root is, or was, ours. */

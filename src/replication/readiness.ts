@@ -2,7 +2,7 @@ import type { Digest } from '../digest.ts'
 
 /**
  * Whether this node is ready, as a pure state machine (design, section 8): its records are level
- * with every live member, and it holds every blob that the records known at that moment call for
+ * with every live member but those that exchange none for a minute, and it holds every blob that the records known at that moment call for
  * and a live member can give. Later pushes neither move that goal nor unset it.
  */
 export type Readiness =
@@ -19,7 +19,12 @@ export interface ReadinessFacts {
   /** Discovery gave an answer, and it was nobody but this node. */
   readonly discoveredAlone: boolean
   /** Live members, and whether this node has stood level with each since it was last unset. */
-  readonly live: readonly { readonly id: string; readonly levelAtMs: number | undefined }[]
+  readonly live: readonly {
+    readonly id: string
+    readonly levelAtMs: number | undefined
+    /** For how long it has been live and its records have not moved, towards standing level. */
+    readonly stalledMs: number
+  }[]
   /** Since when no member has been heard; `undefined` while some member is live or none is known. */
   readonly isolatedSinceMs: number | undefined
   readonly missing: ReadonlyMap<Digest, unknown>
@@ -30,6 +35,9 @@ export interface ReadinessFacts {
   readonly deadAfterMs: number
   readonly aloneAfterMs: number
 }
+
+/** A member that beats and has exchanged no records for so long is as good as not there. */
+const MAX_STALLED_MS = 60_000
 
 export function startReadiness(nowMs: number): Readiness {
   return { kind: 'seeking', sinceMs: nowMs }
@@ -76,7 +84,10 @@ export function explainReadiness(state: Readiness, facts: ReadinessFacts): strin
 
 function isLevel(sinceMs: number, facts: ReadinessFacts): boolean {
   if (facts.live.length > 0) {
-    return facts.live.every(({ levelAtMs }) => isSince(levelAtMs, sinceMs))
+    return facts.live.every(
+      ({ levelAtMs, stalledMs }) =>
+        isSince(levelAtMs, sinceMs) || Math.min(stalledMs, facts.nowMs - sinceMs) >= MAX_STALLED_MS
+    )
   }
   return facts.nothingToJoin || facts.discoveredAlone || facts.nowMs - sinceMs >= facts.aloneAfterMs
 }

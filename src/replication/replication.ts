@@ -212,7 +212,7 @@ export class Replication {
       roots: this.#roots,
       synchroniser: this.#synchroniser,
       // A node above its disk limit is no copy, and none the less ready (design, section 6).
-      cannotGet: digest => disk.space().state !== 'ok' || this.#replicator.hasFailed(digest),
+      cannotGet: digest => disk.space().state !== 'ok' || this.#replicator.hasGivenUp(digest),
       deadAfterMs: options.deadAfterMs,
       aloneAfterMs: options.aloneAfterMs
     })

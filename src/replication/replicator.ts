@@ -16,10 +16,13 @@ const SWEEP_MS = 250
 const ROOM_RETRY_MS = 2_000
 /** A holder that fails so often in a row, over some seconds, cannot give the blob for now. */
 const MAX_HOPEFUL_ATTEMPTS = 4
+/** A node that lacks what a live member says it has is not ready, but not for ever (section 8). */
+const MAX_HOPEFUL_MS = 60_000
 
 /** What could not be fetched, to be tried again. */
 interface Retry {
   readonly attempts: number
+  readonly sinceMs: number
   readonly notBeforeMs: number
   /** Every holder that could be asked has it not. */
   readonly unknown: boolean
@@ -80,6 +83,18 @@ export class Replicator {
     const retry = this.#retries.get(digest)
     if (retry === undefined || this.#running.has(digest)) return false
     return retry.unknown || retry.attempts >= MAX_HOPEFUL_ATTEMPTS
+  }
+
+  /**
+   * Whether to be ready without it: all who were asked have it not, or it could not be had from
+   * those that say they have it for a minute and several attempts.
+   */
+  hasGivenUp(digest: Digest): boolean {
+    if (this.#tooLarge.has(digest)) return true
+    const retry = this.#retries.get(digest)
+    if (retry === undefined || retry.unknown) return retry !== undefined
+    const failingMs = this.#options.clock.monotonic() - retry.sinceMs
+    return retry.attempts >= MAX_HOPEFUL_ATTEMPTS && failingMs >= MAX_HOPEFUL_MS
   }
 
   /** Whether something that should be here waits for room. */
@@ -151,11 +166,14 @@ export class Replicator {
       this.#retries.delete(digest)
       return
     }
-    const attempts = (this.#retries.get(digest)?.attempts ?? 0) + 1
+    const before = this.#retries.get(digest)
+    const attempts = (before?.attempts ?? 0) + 1
+    const now = clock.monotonic()
+    const sinceMs = before?.sinceMs ?? now
     const backOffMs = Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LAST_RETRY_MS)
     const waitMs = backOffMs * (0.5 + random())
     const unknown = isCode(error, 'BLOB_UNKNOWN')
-    this.#retries.set(digest, { attempts, notBeforeMs: clock.monotonic() + waitMs, unknown })
+    this.#retries.set(digest, { attempts, sinceMs, notBeforeMs: now + waitMs, unknown })
     log.debug({ digest, attempts, waitMs: Math.round(waitMs), err: error }, 'blob not fetched')
   }
 }

@@ -54,20 +54,20 @@ test('the records have to be level with every live member, since the node began 
   const state = startReadiness(90_000)
   for (const levelAtMs of [undefined, 89_999]) {
     const live = [
-      { id: 'a', levelAtMs: 95_000 },
-      { id: 'b', levelAtMs }
+      { id: 'a', levelAtMs: 95_000, stalledMs: 0 },
+      { id: 'b', levelAtMs, stalledMs: 0 }
     ]
     // Being alone for long does not count while somebody is live.
     const behind = facts({ live, aloneAfterMs: 0 })
     assert.deepEqual(stepReadiness(state, behind), state)
     assert.match(explainReadiness(state, behind), /level with 1 of 2 live members/)
   }
-  const live = [{ id: 'a', levelAtMs: 90_000 }]
+  const live = [{ id: 'a', levelAtMs: 90_000, stalledMs: 0 }]
   assert.deepEqual(stepReadiness(state, facts({ live })), READY)
 })
 
 test('what was called for when the records were level has to be held; later pushes do not count', () => {
-  const live = [{ id: 'a', levelAtMs: 99_000 }]
+  const live = [{ id: 'a', levelAtMs: 99_000, stalledMs: 0 }]
   const filling = stepReadiness(startReadiness(90_000), facts({ live, missing: missing(A, B) }))
   assert.deepEqual(filling, { kind: 'filling', goal: new Set([A, B]) })
   assert.match(explainReadiness(filling, facts()), /waiting for 2 of the blobs/)
@@ -92,7 +92,7 @@ test('what no live member can give is not waited for', () => {
 })
 
 test('a ready node stays ready whatever is pushed', () => {
-  const live = [{ id: 'a', levelAtMs: undefined }]
+  const live = [{ id: 'a', levelAtMs: undefined, stalledMs: 0 }]
   assert.deepEqual(stepReadiness(READY, facts({ live, missing: missing(A, B) })), READY)
 })
 
@@ -100,7 +100,7 @@ test('a pause longer than dead-after has every member asked again', () => {
   assert.deepEqual(stepReadiness(READY, facts({ gapMs: 6_000 })), READY)
   const seeking = stepReadiness(READY, facts({ gapMs: 6_001 }))
   assert.deepEqual(seeking, { kind: 'seeking', sinceMs: 100_000 })
-  const live = [{ id: 'a', levelAtMs: 99_999 }]
+  const live = [{ id: 'a', levelAtMs: 99_999, stalledMs: 0 }]
   assert.deepEqual(stepReadiness(seeking, facts({ live })), seeking)
 })
 
@@ -122,4 +122,14 @@ test('isolation longer than dead-after unsets readiness, and alone-after sets it
   assert.deepEqual(stepReadiness(isolated, at(159_999)), isolated)
   assert.deepEqual(stepReadiness(isolated, at(160_000)), READY)
   assert.deepEqual(stepReadiness(READY, at(400_000)), READY)
+})
+
+test('a member that beats and never exchanges records does not keep a node from being ready for ever', () => {
+  const since = startReadiness(100_000)
+  const at = (nowMs: number, stalledMs: number) =>
+    stepReadiness(since, facts({ nowMs, live: [{ id: 'a', levelAtMs: undefined, stalledMs }] }))
+  assert.equal(at(159_000, 59_000).kind, 'seeking')
+  assert.equal(at(160_000, 60_000).kind, 'ready')
+  assert.equal(at(400_000, 2_000).kind, 'seeking', 'records still come')
+  assert.equal(at(101_000, 86_400_000).kind, 'seeking', 'a member that had nothing to say all day')
 })

@@ -151,6 +151,20 @@ test('a blob that all asked have not has failed at once, one that they failed to
   assert.equal(stage.replicator.hasFailed(b), true)
 })
 
+test('a node waits a minute for what a live member has and fails to give, and no longer', async t => {
+  const stage = new Stage(t, a, b)
+  stage.replicator.start()
+  await stage.fail(a, 'BLOB_UNKNOWN')
+  assert.equal(stage.replicator.hasGivenUp(a), true)
+  for (let attempt = 1; attempt < 6; attempt++) {
+    await stage.fail(b, 'PEER_FAILED')
+    assert.equal(stage.replicator.hasGivenUp(b), false, `after ${attempt}`)
+    stage.pass(11_000)
+  }
+  stage.pass(5_000)
+  assert.equal(stage.replicator.hasGivenUp(b), true)
+})
+
 test('what is not missing any more is not tried again', async t => {
   const stage = new Stage(t, a)
   stage.replicator.start()
