@@ -106,8 +106,13 @@ async function memoryOf(directory: string, counts: readonly number[]) {
     const filling = performance.now()
     await fillRecords(dataDir, records)
     const fillSeconds = (performance.now() - filling) / 1000
-    const { rssBytes, openSeconds } = await weigh(dataDir)
-    weights.push({ records, fillSeconds, openSeconds, addedBytes: rssBytes - none.rssBytes })
+    const { rssBytes, anonymousBytes, heapBytes, openSeconds } = await weigh(dataDir)
+    weights.push({
+      ...{ records, fillSeconds, openSeconds },
+      addedBytes: anonymousBytes - none.anonymousBytes,
+      addedHeapBytes: heapBytes - none.heapBytes,
+      addedWithMappedFilesBytes: rssBytes - none.rssBytes
+    })
   }
   return weights
 }

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { systemClock } from '../../../src/clock.ts'
 import { digestOf } from '../../../src/digest.ts'
@@ -40,9 +41,19 @@ export async function weighRecords(dataDir: string) {
     await delay(200)
   }
   const { rss: rssBytes, heapUsed: heapBytes } = process.memoryUsage()
+  const anonymousBytes = await anonymousMemory()
   const { count } = records.root()
   await records.close()
-  return { count, openSeconds, rssBytes, heapBytes }
+  return { count, openSeconds, rssBytes, anonymousBytes, heapBytes }
+}
+
+/**
+ * LevelDB maps its files, whose pages count as resident and can be given back at any time: what the
+ * process itself needs is the rest. Linux only.
+ */
+async function anonymousMemory(): Promise<number> {
+  const status = await readFile('/proc/self/status', 'utf8')
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }
 
 function openRecords(dataDir: string, disk: JournalDisk): Promise<Records> {
