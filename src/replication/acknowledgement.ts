@@ -27,6 +27,7 @@ export interface AcknowledgementOptions {
   /** Whether this node is one that holds everything. */
   readonly hold: Hold
   readonly ackWaitMs: number
+  readonly deadAfterMs: number
   /** What to do when fewer than K members are live. */
   readonly ackShort: 'accept' | 'reject'
   /** Whether this node has room for what it lacks of an image. */
@@ -46,7 +47,7 @@ export class Acknowledgement {
   constructor(options: AcknowledgementOptions) {
     this.#options = options
     const { mesh, records, clock, log } = options
-    this.#teller = new Teller({ mesh, records, clock, log })
+    this.#teller = new Teller({ mesh, records, deadAfterMs: options.deadAfterMs, clock, log })
   }
 
   /**

@@ -229,6 +229,7 @@ export class Replication {
       ...{ mesh, records, inventory, question, owed, clock, log },
       ...{ copies: options.copies, hold: options.hold },
       ackWaitMs: options.ackWaitMs,
+      deadAfterMs: options.deadAfterMs,
       ackShort: options.ackShort,
       canHold: manifest => [...inventory.graph.reach(manifest)].every(has)
     })

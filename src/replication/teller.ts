@@ -11,8 +11,8 @@ import { announcementsOf, recordsOf } from './wire.ts'
 const TELL_PROTOCOL = 'tell/1'
 const MAX_TELL_BYTES = 1024 * 1024
 const MAX_ANSWER_BYTES = 1024
-/** A live member syncs a handful of records in milliseconds; a busy one may take seconds. */
-const TELL_TIMEOUT_MS = 5_000
+/** Whoever hangs has stopped counting as live by then, so that it costs the answer no warning. */
+const TELL_SPARE_MS = 1_000
 const RETRY_MS = 50
 
 /** Who has synced some records, and which live members have not said so in time. */
@@ -29,14 +29,22 @@ interface Batch {
 /** Gives records to every live member and waits until they are synced there. */
 export class Teller {
   readonly #mesh: Mesh
+  readonly #deadAfterMs: number
   readonly #clock: Clock
   readonly #log: Log
   /** What waits for the request under way to a peer; the next one takes it all along. */
   readonly #waiting = new Map<string, Batch>()
   readonly #running = new Map<string, Promise<unknown>>()
 
-  constructor(options: { mesh: Mesh; records: Records; clock: Clock; log: Log }) {
+  constructor(options: {
+    readonly mesh: Mesh
+    readonly records: Records
+    readonly deadAfterMs: number
+    readonly clock: Clock
+    readonly log: Log
+  }) {
     this.#mesh = options.mesh
+    this.#deadAfterMs = options.deadAfterMs
     this.#clock = options.clock
     this.#log = options.log
     options.mesh.handle(TELL_PROTOCOL, MAX_TELL_BYTES, async (_peer, request) => {
@@ -79,7 +87,7 @@ export class Teller {
   }
 
   async #send(peer: string, records: readonly Uint8Array[]): Promise<boolean> {
-    const deadline = this.#clock.monotonic() + TELL_TIMEOUT_MS
+    const deadline = this.#clock.monotonic() + this.#deadAfterMs + TELL_SPARE_MS
     const messages = [...announcementsOf(records, MAX_TELL_BYTES / 2)]
     for (;;) {
       const leftMs = deadline - this.#clock.monotonic()

@@ -176,6 +176,7 @@ export class SimNode {
       ...{ mesh, records, inventory, question, owed, clock, log },
       ...{ copies: settings.copies, hold: 'all' as const },
       ackWaitMs: settings.ackWaitMs,
+      deadAfterMs: settings.deadAfterMs,
       ackShort: 'accept',
       canHold: manifest => [...inventory.graph.reach(manifest)].every(has)
     })
