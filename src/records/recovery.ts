@@ -51,8 +51,9 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
       const indexedTo = index.mark
       await replay(journal, index, log)
       if (journal.damage.length > 0 || !journal.holdsMark) {
-        await rewrite({ journal, index })
-        report(journal, indexedTo, log)
+        const lost = lostFrom(journal, indexedTo)
+        await rewrite({ journal, index }, { hasLost: lost.length > 0 })
+        report(journal, lost, log)
       }
       return { journal, index }
     } catch (error) {
@@ -76,10 +77,16 @@ export async function closeStorage({ journal, index }: Storage): Promise<void> {
  */
 export async function rewrite(
   { journal, index }: Storage,
-  options: { readonly signal?: AbortSignal; readonly begun?: () => void } = {}
+  options: {
+    readonly signal?: AbortSignal
+    readonly begun?: () => void
+    /** Records are gone: what this node said of having all up to a stamp holds no more. */
+    readonly hasLost?: boolean
+  } = {}
 ): Promise<void> {
   const mark = await journal.roll(index.contents.fingerprint.sizeBytes)
-  const { floor, note } = index
+  const { floor } = index
+  const note = options.hasLost ? undefined : index.note
   await index.commit([], { mark, floor, note })
   const records = index.records()
   options.begun?.()
@@ -127,8 +134,11 @@ async function replay(journal: Journal, index: RecordIndex, log: Log): Promise<v
 }
 
 /** Damage below the index's mark costs nothing, for the index has what was there. */
-function report(journal: Journal, indexedTo: Mark | undefined, log: Log): void {
-  const lost = journal.damage.filter(gap => indexedTo === undefined || isBeyond(gap, indexedTo))
+function lostFrom(journal: Journal, indexedTo: Mark | undefined): readonly Damage[] {
+  return journal.damage.filter(gap => indexedTo === undefined || isBeyond(gap, indexedTo))
+}
+
+function report(journal: Journal, lost: readonly Damage[], log: Log): void {
   const { damage, holdsMark } = journal
   if (lost.length > 0) log.error({ lost }, 'records lost from the journal, only peers have them')
   else log.warn({ damage, holdsMark }, 'record journal rewritten from the index')
