@@ -124,10 +124,14 @@ export class Listener {
     } else if (hello.reply) talk.leave(peer, key)
   }
 
-  #meet(peer: string, { key: blob, reply, pieces, hashes }: Hello, part: Part): void {
+  #meet(peer: string, hello: Hello, part: Part): void {
     if (part.suspects.at(-1) === peer) return
+    const { key: blob, reply, wants, pieces, hashes } = hello
     this.#note(peer, part, { pieces, hashes })
-    const held = new Bits(pieceCountOf(part))
+    // Another holder has everything, though it has not hashed it yet: what is offered to it would
+    // wait in vain, and with two holders there is no need to offer.
+    const isHolder = !wants && part.source.kind === 'blob'
+    const held = isHolder ? Bits.full(pieceCountOf(part)) : new Bits(pieceCountOf(part))
     for (const piece of pieces) held.add(piece)
     this.#options.parts.touch(part)
     this.#options.tell({ kind: 'hello', peer, blob, held, reply })
