@@ -71,6 +71,9 @@ export class Completion {
     }
     part.state = 'open'
     part.suspects = [...part.suspects, verdict.suspect]
+    part.refused = new Map(
+      verdict.pieces.map(piece => [piece, Buffer.from(part.claims.heldHash(piece) ?? [])])
+    )
     for (const piece of verdict.pieces) {
       // A disk that fails at that fails at the next piece too, which is heeded.
       void source.file.drop(piece).catch(() => undefined)

@@ -39,6 +39,8 @@ export interface Part {
   state: 'open' | 'verifying' | 'whole' | 'over'
   /** Whose word on this blob is not heard, being suspected of a wrong list; the last is the suspect. */
   suspects: readonly string[]
+  /** What the suspect said of pieces: nobody is believed who says the same. */
+  refused: ReadonlyMap<number, Uint8Array>
   readonly startedMs: number
   /** When it last got on, or was of use. */
   usedMs: number

@@ -104,6 +104,7 @@ export class Parts {
       origin: parsed?.kind === 'upload' ? parsed.origin : undefined,
       claims: new Claims(),
       suspects: [],
+      refused: new Map(),
       startedMs: now,
       usedMs: now,
       doneBytes: state === 'whole' ? (sizeBytes ?? 0) : 0,

@@ -49,6 +49,10 @@ export class Taker {
     const { peer, blob, piece, urgency } = of
     const part = partOf(blob)
     if (part === undefined) return
+    if (isRefused(part, peer, piece)) {
+      tell({ kind: 'failed', peer, blob, piece })
+      return
+    }
     const fetched = await fetchPiece(peer, {
       ...{ key: blob, piece, urgency, maxBytes: part.pieceBytes, signal },
       onStarted: () => {
@@ -101,6 +105,12 @@ export class Taker {
       release()
     }
   }
+}
+
+/** It says of the piece what made another blob. */
+function isRefused({ claims, refused }: Part, peer: string, piece: number): boolean {
+  const [said, wrong] = [claims.of(peer, piece), refused.get(piece)]
+  return said !== undefined && wrong !== undefined && Buffer.compare(said, wrong) === 0
 }
 
 function idOf({ peer, blob, piece }: PieceOf): string {
