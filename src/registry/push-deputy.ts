@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Digest } from '../digest.ts'
+import { isCode } from '../errors.ts'
 import { declaredLength } from './body.ts'
 import { type Deputy, forwardedOf, short } from './deputy.ts'
 import type { Repository } from './names.ts'
 import { originForm } from './path.ts'
 import { clientSignal, type RouteContext } from './routes.ts'
+import type { Forwarded } from './upload-homes.ts'
 
 /** Deputies for pushes that this node has no room for, though the cluster has. */
 export interface PushDeputy extends Deputy {
@@ -31,7 +33,7 @@ export async function answerElsewhere(
   if (pushDeputy === undefined || isRelayed(request)) return undefined
   if (!pushDeputy.isBetter(bodyBytes(request))) return undefined
   const forwarded = forwardedOf(request, reply, context, originForm(request.originalUrl))
-  return short(request, reply, await pushDeputy.answer(forwarded, clientSignal(reply)))
+  return answerBy(pushDeputy, forwarded, request, reply)
 }
 
 /**
@@ -53,7 +55,31 @@ export async function pushElsewhere(
   const query = new URLSearchParams({ digest: blob.digest })
   const path = `/v2/${blob.repository}/blobs/uploads/?${query}`
   const forwarded = { ...forwardedOf(request, reply, context, path), method: 'POST' }
-  return short(request, reply, await pushDeputy.answer(forwarded, clientSignal(reply)))
+  return answerBy(pushDeputy, forwarded, request, reply)
+}
+
+/** Here may be little room, which is more than there is on a node that cannot be reached. */
+async function answerBy(
+  deputy: Deputy,
+  forwarded: Forwarded,
+  request: FastifyRequest,
+  reply: FastifyReply
+): Promise<FastifyReply | undefined> {
+  const { body } = forwarded
+  let isBegun = false
+  const begin =
+    body &&
+    (() => {
+      isBegun = true
+      return body()
+    })
+  try {
+    const answer = await deputy.answer({ ...forwarded, body: begin }, clientSignal(reply))
+    return await short(request, reply, answer)
+  } catch (error) {
+    if (isBegun || !isCode(error, 'UNAVAILABLE')) throw error
+    return undefined
+  }
 }
 
 function bodyBytes(request: FastifyRequest): number | undefined {

@@ -4,16 +4,14 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
 import type { Relay, RelayedRequest, StreamedAnswer } from '../swarm/relay.ts'
 import { whileLive } from './live-peer.ts'
+import { isRoomy } from './room.ts'
 import { unavailable } from './unavailable.ts'
-
-/** Which of two nodes is asked first: the sooner the less this gives for it. */
-type Rank = (peer: PeerView) => number
 
 export interface DeputiesOptions {
   readonly mesh: Pick<Mesh, 'peers' | 'on'>
   readonly relay: Pick<Relay, 'open'>
-  /** Those that are ready and have room before others if not given. */
-  readonly rank?: Rank
+  /** Whom of equals to ask: who answered last, or who has the most room. */
+  readonly prefer: 'last' | 'roomiest'
   readonly log: Log
 }
 
@@ -34,7 +32,7 @@ export class Deputies {
   async answer(request: RelayedRequest, signal: AbortSignal): Promise<StreamedAnswer> {
     const { log } = this.#options
     let failure: unknown
-    for (const peer of this.#candidates()) {
+    for (const peer of this.#candidates(bytesOf(request))) {
       const body = onlyOnce(request.body)
       try {
         const answer = await this.#ask(peer, { ...request, body: body.give }, signal)
@@ -68,18 +66,40 @@ export class Deputies {
     }
   }
 
-  /** Among equals who answered last. */
-  #candidates(): PeerView[] {
-    const { mesh, rank = readyAndRoomy } = this.#options
-    const isLast = ({ id }: PeerView) => (id === this.#last ? 0 : 1)
-    return mesh
+  /**
+   * Those with room for what is pushed first, then those that are ready, then those that hold all.
+   * An older version, known by its not saying how much room it has, answers nobody for others.
+   */
+  #candidates(bytes: number | undefined): PeerView[] {
+    const peers = this.#options.mesh
       .peers()
       .filter(({ state, hold, transfer }) => state === 'live' && hold === 'all' && transfer)
-      .sort((a, b) => rank(a) - rank(b) || isLast(a) - isLast(b))
+      .filter(({ beat }) => beat === undefined || beat.freeBytes !== undefined)
+    const mostBytes = Math.max(0, ...peers.map(freeOf))
+    const rank = (peer: PeerView) =>
+      (isRoomy(freeOf(peer), mostBytes, bytes) ? 0 : 4) +
+      (peer.beat?.ready ? 0 : 2) +
+      (peer.beat?.disk === 'ok' ? 0 : 1)
+    return peers.sort((a, b) => rank(a) - rank(b) || this.#preference(a) - this.#preference(b))
+  }
+
+  #preference(peer: PeerView): number {
+    if (this.#options.prefer === 'roomiest') return -freeOf(peer)
+    return peer.id === this.#last ? 0 : 1
   }
 }
 
-const readyAndRoomy: Rank = ({ beat }) => (beat?.ready ? 0 : 2) + (beat?.disk === 'ok' ? 0 : 1)
+function freeOf({ beat }: PeerView): number {
+  return beat?.freeBytes ?? 0
+}
+
+/** How much a request brings; `undefined` when it is a push that does not say. */
+function bytesOf({ method, headers }: RelayedRequest): number | undefined {
+  const isPush = method === 'POST' || method === 'PUT' || method === 'PATCH'
+  if (!isPush) return 0
+  const bytes = Number(headers['content-length'])
+  return bytes > 0 ? bytes : undefined
+}
 
 /** The failures after which another node may well answer. */
 function isAbsence(error: unknown): boolean {

@@ -2,13 +2,15 @@ import type { RelayedRequest, StreamedAnswer } from '../swarm/relay.ts'
 import { Deputies, type DeputiesOptions } from './deputies.ts'
 import type { Room } from './room.ts'
 
-/** The nodes that take pushes which this one has no room for, the one with the most room first. */
+/** The nodes that take pushes which this one has no room for. */
 export class PushDeputies {
   readonly #deputies: Deputies
   readonly #room: Pick<Room, 'isBetterElsewhere'>
 
-  constructor(options: Omit<DeputiesOptions, 'rank'> & { room: Pick<Room, 'isBetterElsewhere'> }) {
-    this.#deputies = new Deputies({ ...options, rank: ({ beat }) => -(beat?.freeBytes ?? 0) })
+  constructor(
+    options: Omit<DeputiesOptions, 'prefer'> & { room: Pick<Room, 'isBetterElsewhere'> }
+  ) {
+    this.#deputies = new Deputies({ ...options, prefer: 'roomiest' })
     this.#room = options.room
   }
 

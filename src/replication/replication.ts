@@ -285,7 +285,7 @@ export class Replication {
       hasCaughtUp: () => this.#cluster.wasReady
     })
     this.#history = new History({ records, mesh, clock })
-    this.deputies = new Deputies({ mesh, relay: options.relay, log })
+    this.deputies = new Deputies({ mesh, relay: options.relay, prefer: 'last', log })
     this.pushDeputy = new PushDeputies({ mesh, relay: options.relay, room, log })
     this.report = new Report({
       ...{ ...shared, hold: options.hold },

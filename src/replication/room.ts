@@ -55,12 +55,13 @@ export class Room {
     const hereBytes = this.hereBytes()
     const mostBytes = Math.max(
       0,
+      // An older version takes no pushes that others pass on, and does not say how much it has.
       ...this.#takers()
-        .filter(({ transfer }) => transfer !== undefined)
+        .filter(({ transfer, beat }) => transfer !== undefined && beat?.freeBytes !== undefined)
         .map(peer => this.#freeOf(peer))
     )
-    if (bytes !== undefined) return hereBytes < bytes && mostBytes >= bytes
-    return hereBytes < LARGE_LAYER_BYTES && mostBytes > 2 * hereBytes
+    if (isRoomy(hereBytes, mostBytes, bytes)) return false
+    return bytes === undefined || mostBytes >= bytes
   }
 
   #takers(): PeerView[] {
@@ -71,11 +72,24 @@ export class Room {
 
   /**
    * Its heartbeat does not know yet of what is coming in here and will be copied there. Of an older
-   * version, which does not say how much it has, it is only known whether it takes anything.
+   * version, which does not say how much it has, it is only known whether it takes anything; and of
+   * one that was met a moment ago nothing, which is no reason to refuse a push.
    */
   #freeOf({ beat }: PeerView): number {
-    if (beat === undefined || beat.disk === 'failed') return 0
+    if (beat === undefined) return Number.POSITIVE_INFINITY
+    if (beat.disk === 'failed') return 0
     const freeBytes = beat.freeBytes ?? (beat.disk === 'ok' ? Number.POSITIVE_INFINITY : 0)
     return Math.max(0, freeBytes - this.#options.disk.pushedBytes())
   }
+}
+
+/**
+ * Whether a node with so much room should take a push of so many bytes; one of unknown length should
+ * go where a long layer fits, or at least not where another node has twice the room.
+ *
+ * @param mostBytes what the node with the most room has
+ */
+export function isRoomy(freeBytes: number, mostBytes: number, bytes: number | undefined): boolean {
+  if (bytes !== undefined) return freeBytes >= bytes
+  return freeBytes >= LARGE_LAYER_BYTES || mostBytes <= 2 * freeBytes
 }

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/digest.ts'
 import { StarlingError } from '../../src/errors.ts'
-import type { DeputyAnswer } from '../../src/registry/deputy.ts'
+import type { Deputy, DeputyAnswer } from '../../src/registry/deputy.ts'
 import { assertError, openRegistry, type Registry } from './fixture.ts'
 
 const BLOB = Buffer.from('what was pushed')
@@ -35,6 +35,34 @@ test('with no deputy in reach a blob is said not to be here, and all else is una
   await assertError(await fetch(url + PATH), 503, 'UNAVAILABLE')
   const push = { method: 'PUT', body: '{}' }
   await assertError(await fetch(`${url}/v2/app/manifests/v1`, push), 503, 'UNAVAILABLE')
+})
+
+test('a push that another node should take is taken here when none can be reached', async t => {
+  const deputy = {
+    isBetter: () => true,
+    answer: async () => {
+      throw new StarlingError('UNAVAILABLE', 'nobody')
+    }
+  }
+  const { url, content } = await openRegistry(t, { pushDeputy: deputy })
+  const begun = await fetch(`${url}/v2/app/blobs/uploads/`, { method: 'POST' })
+  assert.equal(begun.status, 202)
+  const location = `${url}${begun.headers.get('location')}?digest=${digestOf(BLOB)}`
+  assert.equal((await fetch(location, { method: 'PUT', body: BLOB })).status, 201)
+  assert.deepEqual(content.blobs.get(digestOf(BLOB)), BLOB)
+})
+
+test('a push that broke off on its way to another node is not taken for one without a body', async t => {
+  const deputy = {
+    isBetter: () => true,
+    answer: async ({ body }: Parameters<Deputy['answer']>[0]) => {
+      for await (const _ of body?.() ?? []) break
+      throw new StarlingError('UNAVAILABLE', 'gone meanwhile')
+    }
+  }
+  const { url } = await openRegistry(t, { pushDeputy: deputy })
+  const path = `/v2/app/blobs/uploads/?digest=${digestOf(BLOB)}`
+  await assertError(await fetch(url + path, { method: 'POST', body: BLOB }), 503, 'UNAVAILABLE')
 })
 
 function open(

@@ -36,6 +36,18 @@ test('a member of an older version does not say how much it has, but whether it 
   )
 })
 
+test('a member that was met a moment ago, and has not said yet what it has, stops no push', () => {
+  const met = { ...peer('met'), beat: undefined }
+  assert.equal(roomOf(5, 2, [met]).clusterBytes(), 5)
+  assert.equal(roomOf(5, 2, [met]).isBetterElsewhere(6), false)
+})
+
+test('a member of an older version takes no push that another passes on', () => {
+  const room = roomOf(5, 2, [peer('older')])
+  assert.equal(room.isBetterElsewhere(6), false)
+  assert.equal(room.isBetterElsewhere(undefined), false)
+})
+
 test('what is being pushed here needs its room on the others too', () => {
   const room = roomOf(50, 2, [40], 30)
   assert.equal(room.clusterBytes(), 10)
