@@ -50,7 +50,7 @@ export async function readContents(
       if (isTombstone(bytes)) dead = (dead + crc32(id)) % 2 ** 32
     }
   }
-  const listed = new Fingerprint()
+  const listed = new Fingerprint(0)
   for await (const [id, name] of ids) {
     listed.add(id, 0)
     owners = (owners - ownerChecksum(id, name) + 2 ** 32) % 2 ** 32

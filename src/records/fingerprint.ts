@@ -39,9 +39,18 @@ const NODES = 69_905
  * linear algebra. A change costs five additions, and the memory is 2.4 MiB however many ids there are.
  */
 export class Fingerprint {
-  readonly #counts = new Uint32Array(NODES)
-  readonly #sums = new Uint16Array(NODES * LIMBS)
+  readonly #counts: Uint32Array
+  readonly #sums: Uint16Array
+  readonly #depth: number
   #bytes = 0
+
+  /** @param depth digits of the longest prefix; with 0 there is only the root, in a few bytes */
+  constructor(depth: number = MAX_DEPTH) {
+    const nodes = LEVELS[depth + 1] ?? NODES
+    this.#depth = depth
+    this.#counts = new Uint32Array(nodes)
+    this.#sums = new Uint16Array(nodes * LIMBS)
+  }
 
   /** Ids in the set. */
   get count(): number {
@@ -57,7 +66,7 @@ export class Fingerprint {
   add(id: Uint8Array, sizeBytes: number): void {
     this.#bytes += sizeBytes
     const limbs = limbsOf(id)
-    for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    for (let depth = 0; depth <= this.#depth; depth++) {
       const node = nodeOf(id, depth)
       this.#counts[node] = (this.#counts[node] ?? 0) + 1
       let carry = 0
@@ -73,7 +82,7 @@ export class Fingerprint {
   remove(id: Uint8Array, sizeBytes: number): void {
     this.#bytes -= sizeBytes
     const limbs = limbsOf(id)
-    for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    for (let depth = 0; depth <= this.#depth; depth++) {
       const node = nodeOf(id, depth)
       this.#counts[node] = (this.#counts[node] ?? 0) - 1
       let borrow = 0

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { decode, encode, rfc8949EncodeOptions } from 'cborg'
 import { Level } from 'level'
 import { StarlingError, systemCode } from '../errors.ts'
-import { Contents, readContents, UnsoundIndex } from './contents.ts'
+import { type Contents, readContents, UnsoundIndex } from './contents.ts'
 import type { RegisterChange } from './draft.ts'
-import type { Prefix } from './fingerprint.ts'
+import { Fingerprint, type Prefix } from './fingerprint.ts'
 import { isForgettable } from './horizon.ts'
 import {
   ID,
@@ -81,7 +81,7 @@ export class RecordIndex {
       const meta = decodeMeta(await level.get(META_KEY))
       const contents = await readContents(registersOf(level), idsOf(level), tombstonesOf(level))
       const { hash } = contents.fingerprint.root()
-      if (hash !== (meta?.hash ?? new Contents().fingerprint.root().hash)) {
+      if (hash !== (meta?.hash ?? new Fingerprint(0).root().hash)) {
         throw new UnsoundIndex('records are missing')
       }
       return new RecordIndex(level, contents, meta)
