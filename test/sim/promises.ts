@@ -28,6 +28,7 @@ export class Promises {
   /** When each process last met each other one, by id. */
   readonly #metAtMs = new WeakMap<SimNode, Map<string, number>>()
   readonly #ready = new Map<SimNode, { isReady: boolean; sinceMs: number }>()
+  readonly #lossesAtMs: number[] = []
   readonly #sweeps: { readonly digest: Digest; readonly atMs: number }[] = []
 
   constructor(simulation: Simulation, history: History) {
@@ -63,11 +64,15 @@ export class Promises {
       this.#break(`P1: ${told(change)} answered, and not written`)
     }
     const copiesNow = this.#copiesOf(change)
-    if (copiesNow < change.copies) {
+    // What was lost while the others were asked was a copy when it said so.
+    const lostMeanwhile = this.#lossesAtMs.filter(atMs => atMs >= change.beganMs).length
+    change.losses = lostMeanwhile + this.#rottenCopiesOf(change)
+    if (copiesNow + lostMeanwhile < change.copies) {
       this.#break(
         `P1: ${told(change)} answered with ${copiesNow} of ${change.copies} copies durable`
       )
     }
+    if (change.losses > 0) this.#excuse(change, this.#simulation.hosts)
     for (const other of others) {
       const metAtMs = this.#metAtMs.get(node)?.get(other.mesh.id) ?? 0
       const isNews = this.#simulation.world.nowMs - metAtMs < RIGHT_AFTER_MS
@@ -188,17 +193,22 @@ export class Promises {
 
   /** A disk is about to be lost, or a blob on it: what was promised must survive K-1 of that. */
   #lost(host: Host, digest: Digest | undefined): void {
+    this.#lossesAtMs.push(this.#simulation.world.nowMs)
     if (digest === undefined) this.#heard.delete(host)
     const others = this.#simulation.hosts.filter(other => other !== host)
     for (const change of this.#history.changes) {
       if (change.outcome === 'unknown') continue
       if (digest !== undefined && !reachOf(change.image).includes(digest)) continue
       change.losses += 1
-      const isLeft = others.some(other => this.#isDurable(other, change))
-      if (isLeft) continue
-      // More was lost than is promised to be survived: what comes of it is nobody's fault.
-      if (change.outcome === 'warned' || change.losses >= change.copies) change.outcome = 'unknown'
+      this.#excuse(change, others)
     }
+  }
+
+  /** Where more was lost than is promised to be survived, what comes of it is nobody's fault. */
+  #excuse(change: Change, hosts: readonly Host[]): void {
+    const isSound = ({ disk }: Host) => !reachOf(change.image).some(each => disk.rotten.has(each))
+    if (hosts.some(host => this.#isDurable(host, change) && isSound(host))) return
+    if (change.outcome === 'warned' || change.losses >= change.copies) change.outcome = 'unknown'
   }
 
   #isDurable(host: Host, change: Change): boolean {
@@ -219,6 +229,13 @@ export class Promises {
       counts.push(hosts.filter(({ disk }) => hasBlobs(disk.blobs, change)).length)
     }
     return Math.min(...counts)
+  }
+
+  /** Nobody knows of rot that has not been read, so that such a copy is counted in good faith. */
+  #rottenCopiesOf({ kind, image }: Change): number {
+    if (kind !== 'push') return 0
+    const isRotten = ({ disk }: Host) => reachOf(image).some(each => disk.rotten.has(each))
+    return this.#simulation.hosts.filter(isRotten).length
   }
 
   #hasSynced(host: Host, record: StampedRecord): boolean {

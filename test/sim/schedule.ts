@@ -35,7 +35,7 @@ export interface ScheduleOptions {
 }
 
 /** How long faults go on, and about how often something happens. */
-const STORM_MS = [5_000, 20_000] as const
+const STORM_MS = [3_000, 12_000] as const
 const FAULT_EVERY_MS = 1_200
 const REQUEST_EVERY_MS = 250
 /** Of the schedules, the share that waits for the last collection. */
@@ -57,7 +57,7 @@ export async function runSchedule(seed: number, options: ScheduleOptions = {}): 
   const faults = options.faults ?? someFaults(world)
   const work = new Work(simulation, history, promises, trace)
   for (const host of simulation.hosts) simulation.start(host)
-  await advance(simulation, promises, world.between(0, 8_000))
+  await advance(simulation, promises, world.between(0, 4_000))
   await storm(simulation, promises, faults, work)
   if (promises.broken === undefined) await converge(simulation, history, promises)
   if (promises.broken === undefined && world.chance(COLLECTED_SHARE)) {

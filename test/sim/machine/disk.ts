@@ -35,6 +35,8 @@ export class Disk implements JournalDisk {
   readonly levels = new Map<string, LevelStore>()
   /** Complete blobs, each durable from the moment it is here. */
   readonly blobs = new Map<Digest, Buffer>()
+  /** Those of them that are not what was stored. */
+  readonly rotten = new Set<Digest>()
   readonly #world: World
   readonly #files = new Map<string, File>()
   #unsynced: Change[] = []
@@ -103,6 +105,7 @@ export class Disk implements JournalDisk {
   async putBlob(digest: Digest, bytes: Buffer): Promise<void> {
     await this.sync()
     this.blobs.set(digest, bytes)
+    this.rotten.delete(digest)
   }
 
   /** Until the sync, a power cut may bring it back. */
@@ -121,6 +124,7 @@ export class Disk implements JournalDisk {
     const bytes = Buffer.from(this.blobs.get(digest) ?? [])
     bytes[0] = (bytes[0] ?? 0) ^ 1
     this.blobs.set(digest, bytes)
+    this.rotten.add(digest)
   }
 
   /** Whether some file has these bytes where no power cut can take them. */
@@ -153,6 +157,7 @@ export class Disk implements JournalDisk {
     this.#files.clear()
     this.levels.clear()
     this.blobs.clear()
+    this.rotten.clear()
     this.#unsynced = []
   }
 
