@@ -23,6 +23,8 @@ export type Plant =
 /** Plants a bug; what it gives takes back what it did outside of the node. */
 type Planting = (parts: Parts) => (() => void) | undefined
 
+const ISSUE = HybridClock.prototype.issue
+
 /** Bugs as they have been made elsewhere, to show that the simulator would find them here. */
 export const PLANTS: Readonly<Record<Plant, Planting>> = {
   /** A record is answered for before it has reached the disk. */
@@ -43,7 +45,6 @@ export const PLANTS: Readonly<Record<Plant, Planting>> = {
   },
   /** Stamps follow the node's own clock, whatever it has seen. */
   'clock-not-merged': () => {
-    const { issue } = HybridClock.prototype
     let count = 0
     HybridClock.prototype.issue = () => {
       const world = activeWorld()
@@ -51,7 +52,7 @@ export const PLANTS: Readonly<Record<Plant, Planting>> = {
       return (Math.floor(Math.max(1, ms)) * TICKS_PER_MS + (++count % TICKS_PER_MS)) as Stamp
     }
     return () => {
-      HybridClock.prototype.issue = issue
+      HybridClock.prototype.issue = ISSUE
     }
   },
   /** A node takes pulls and pushes before it has caught up. */

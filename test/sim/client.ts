@@ -95,6 +95,8 @@ export class Client {
     } catch (error) {
       change.endedMs = world.nowMs
       if (!(error instanceof StarlingError)) throw error
+      // What a client asks for here is always sound.
+      if (isCode(error, 'RECORD_INVALID')) this.#promises.breaks(`refused: ${error.message}`)
       if (isCode(error, 'MANIFEST_BLOB_UNKNOWN')) this.#promises.refused(change, error)
     } finally {
       stopListening()
