@@ -28,7 +28,7 @@ export async function blobRoutes(app: FastifyInstance, context: RouteContext): P
     const digest = parseDigest(request.params.last)
     const signal = clientSignal(reply)
     const found = await findIn(request, context, repository =>
-      content.hasBlob(repository, digest, signal)
+      content.hasBlob(repository, digest, askerOf(request, repository), signal)
     )
     const stat = found ?? (await mounted(request, digest, signal))
     if (stat === undefined) throw unknown(digest)
@@ -89,13 +89,20 @@ export async function blobRoutes(app: FastifyInstance, context: RouteContext): P
     digest: Digest,
     signal: AbortSignal
   ): Promise<{ readonly sizeBytes: number } | undefined> {
-    // A namespace is of a pull through a mirror.
-    if (!context.mountOnHead || namespaceOf(request.url) !== undefined) return undefined
     const repository = parseRepository(request.params.name)
-    if (!access.mayPush(request, repository)) return undefined
+    if (!context.mountOnHead || askerOf(request, repository) === 'puller') return undefined
     const mayPull = (from: Repository) => access.mayPull(request, from)
     if (!(await content.mount(repository, digest, undefined, mayPull))) return undefined
-    return content.hasBlob(repository, digest, signal)
+    return content.hasBlob(repository, digest, 'pusher', signal)
+  }
+
+  /** A namespace is of a pull through a mirror. */
+  function askerOf(
+    request: FastifyRequest<LastParams>,
+    repository: Repository
+  ): 'pusher' | 'puller' {
+    const mayPush = namespaceOf(request.url) === undefined && access.mayPush(request, repository)
+    return mayPush ? 'pusher' : 'puller'
   }
 }
 

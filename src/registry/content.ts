@@ -70,10 +70,15 @@ export interface Content {
     signal: AbortSignal
   ): Promise<BlobContent | undefined>
 
-  /** Whether the blob can be given now. Never throws `UNAVAILABLE`: a client that misses it pushes it. */
+  /**
+   * Whether the blob can be given now. A pusher, who will not send it then, finds it there still
+   * when its manifest comes; that one who may only pull asks again and again keeps nothing. Never
+   * throws `UNAVAILABLE`: a client that misses it pushes it.
+   */
   hasBlob(
     repository: Repository,
     digest: Digest,
+    asker: 'pusher' | 'puller',
     signal: AbortSignal
   ): Promise<{ readonly sizeBytes: number } | undefined>
 

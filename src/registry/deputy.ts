@@ -6,9 +6,22 @@ import { algorithmOf, type Digest, finishDigest, startDigest, tryDigest } from '
 import { isCode, StarlingError } from '../errors.ts'
 import { sendSmall } from './answer.ts'
 import { collect } from './body.ts'
+import { tryRepository } from './names.ts'
 import { originForm, ROUTES } from './path.ts'
-import { PRINCIPAL_HEADER, type RelayedAccess, writePrincipal } from './relayed-access.ts'
-import { bodyOf, clientSignal, hasBody, type RouteContext, takeOver } from './routes.ts'
+import {
+  MAY_PUSH_HEADER,
+  PRINCIPAL_HEADER,
+  type RelayedAccess,
+  writePrincipal
+} from './relayed-access.ts'
+import {
+  bodyOf,
+  clientSignal,
+  hasBody,
+  type NameParams,
+  type RouteContext,
+  takeOver
+} from './routes.ts'
 import type { Forwarded } from './upload-homes.ts'
 
 /**
@@ -66,11 +79,15 @@ export function forwardedOf(
   context: RouteContext,
   path: string
 ): Forwarded {
+  const { access } = context
+  const repository = tryRepository((request.params as NameParams['Params']).name)
+  const mayPush = repository !== undefined && access.mayPush(request, repository)
   return {
     ...{ method: request.method, path },
     headers: {
       ...pick(request.headers, REQUEST_HEADERS),
-      [PRINCIPAL_HEADER]: writePrincipal(context.access.principal(request))
+      [PRINCIPAL_HEADER]: writePrincipal(access.principal(request)),
+      [MAY_PUSH_HEADER]: String(mayPush)
     },
     body: hasBody(request) ? () => bodyOf(request, reply, context) : undefined
   }

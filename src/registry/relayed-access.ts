@@ -10,6 +10,9 @@ import { parseUploadId, unknownUpload } from './upload-id.ts'
 /** Who sent a request, from the node that found that out to the one that answers. */
 export const PRINCIPAL_HEADER = 'starling-principal'
 
+/** That the client may push to the repository, which matters also where it only asks. */
+export const MAY_PUSH_HEADER = 'starling-may-push'
+
 /** A principal as a header has it, which takes no letters beyond ASCII. */
 export function writePrincipal(principal: string): string {
   return Buffer.from(principal).toString('base64url')
@@ -66,7 +69,8 @@ export class RelayedAccess implements Access {
 
   mayPush(request: FastifyRequest, repository: Repository): boolean {
     if (this.#operators.has(request.raw)) return true
-    return !this.#principals.has(request.raw) && this.#own.mayPush(request, repository)
+    if (!this.#principals.has(request.raw)) return this.#own.mayPush(request, repository)
+    return request.headers[MAY_PUSH_HEADER] === 'true'
   }
 
   principal(request: FastifyRequest): string {

@@ -75,13 +75,19 @@ export class ReplicatedContent {
     return this.#source.open(digest, signal)
   }
 
-  async hasBlob(repository: string, digest: Digest, _signal: AbortSignal) {
+  async hasBlob(
+    repository: string,
+    digest: Digest,
+    asker: 'pusher' | 'puller',
+    _signal: AbortSignal
+  ) {
     const { graph } = this.#inventory
     if (!graph.isVisible(repository, digest)) await this.#cluster.catchUp(ASK_TIMEOUT_MS)
     if (!graph.isVisible(repository, digest)) return undefined
     return this.#keeper.pinned([digest], async () => {
       const sizeBytes = await this.#sizeOf(digest)
       if (sizeBytes === undefined) return undefined
+      if (asker === 'puller') return { sizeBytes }
       // Whoever asks may be about to push a manifest that names it, and will not upload it then.
       const isKept = await this.#keeper.tryLease(repository, digest, sizeBytes)
       return isKept || graph.isReached(repository, digest) ? { sizeBytes } : undefined

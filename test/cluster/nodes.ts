@@ -23,6 +23,7 @@ export interface NodeSettings {
   readonly htpasswd?: string
   readonly policy?: string
   readonly mountOnHead?: 'on'
+  readonly hold?: 'none'
   /** Whether its disk is to be over the limit from the start. */
   readonly full?: boolean
   /** Another directory than the one that goes with the name. */

@@ -3,7 +3,9 @@ import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/digest.ts'
 import { StarlingError } from '../../src/errors.ts'
+import { OPEN_ACCESS } from '../../src/registry/access.ts'
 import type { Deputy, DeputyAnswer } from '../../src/registry/deputy.ts'
+import { MAY_PUSH_HEADER } from '../../src/registry/relayed-access.ts'
 import { assertError, openRegistry, type Registry } from './fixture.ts'
 
 const BLOB = Buffer.from('what was pushed')
@@ -35,6 +37,24 @@ test('with no deputy in reach a blob is said not to be here, and all else is una
   await assertError(await fetch(url + PATH), 503, 'UNAVAILABLE')
   const push = { method: 'PUT', body: '{}' }
   await assertError(await fetch(`${url}/v2/app/manifests/v1`, push), 503, 'UNAVAILABLE')
+})
+
+test('the node that answers is told whether its client may push', async t => {
+  const told: unknown[] = []
+  const answer = answerOf([BLOB])
+  for (const access of [OPEN_ACCESS, { ...OPEN_ACCESS, mayPush: () => false }]) {
+    const deputy = {
+      answer: async ({ headers }: Parameters<Deputy['answer']>[0]) => {
+        told.push(headers[MAY_PUSH_HEADER])
+        return answer()
+      }
+    }
+    const { url } = await openRegistry(t, { deputy, access })
+    // What the client says of itself is not passed on.
+    const response = await fetch(url + PATH, { headers: { [MAY_PUSH_HEADER]: 'true' } })
+    await response.arrayBuffer()
+  }
+  assert.deepEqual(told, ['true', 'false'])
 })
 
 test('a push that another node should take is taken here when none can be reached', async t => {
