@@ -190,7 +190,7 @@ export class ReplicatedContent {
     const { graph } = this.#inventory
     const isVisible =
       from === undefined
-        ? [...graph.repositoriesOf(digest)].some(name => mayPull(name as Name))
+        ? graph.repositoriesOf(digest).some(name => mayPull(name as Name))
         : graph.isVisible(from, digest)
     if (!isVisible) return false
     return this.#keeper.pinned([digest], async () => {

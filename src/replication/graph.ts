@@ -181,16 +181,19 @@ export class Graph {
     return false
   }
 
-  /** The repositories in which the blob may be seen. */
-  repositoriesOf(digest: Digest): Set<string> {
-    const repositories = new Set(this.#leases.get(digest))
-    const parents = [...this.#parents.of(digest)].map(([manifest]) => manifest)
-    for (const manifest of [digest, ...parents]) {
-      for (const repository of this.#links.get(manifest)?.keys() ?? []) {
-        if (this.isReached(repository, digest)) repositories.add(repository)
+  /**
+   * The repositories in which the blob may be seen, some more than once: thousands of images may
+   * share a layer, and who looks for one repository reads no further.
+   */
+  *repositoriesOf(digest: Digest): Generator<string, void> {
+    yield* this.#leases.get(digest) ?? []
+    yield* this.#links.get(digest)?.keys() ?? []
+    for (const [parent, { sparse, position }] of this.#parents.of(digest)) {
+      if (sparse) continue
+      for (const [repository, absent] of this.#links.get(parent) ?? []) {
+        if (!absent.includes(position)) yield repository
       }
     }
-    return repositories
   }
 
   /** The size of the blob, if a manifest that names it has been read, or it is leased. */

@@ -48,6 +48,28 @@ test('a lease shows a blob in its repository only, as long as it lasts', () => {
   assert.equal(graph.isWanted(layer), false)
 })
 
+test('the repositories of a blob are those that it is seen in, and no others', () => {
+  const graph = twoImages()
+  graph.addLease('c/app', shared)
+  assert.deepEqual(new Set(graph.repositoriesOf(shared)), new Set(['a/app', 'b/app', 'c/app']))
+  assert.deepEqual(new Set(graph.repositoriesOf(image)), new Set(['a/app']))
+  graph.addLink('d/app', other, MANIFEST_TYPE, [reference(shared).position])
+  assert.equal([...graph.repositoriesOf(shared)].includes('d/app'), false)
+})
+
+test('a layer that 20,000 images share is looked up without a pause', () => {
+  const graph = new Graph()
+  for (let number = 0; number < 20_000; number++) {
+    const manifest = named(`image ${number}`)
+    graph.addLink(`repository ${number}`, manifest, MANIFEST_TYPE)
+    graph.addManifest(manifest, [reference(shared)])
+  }
+  const startedMs = performance.now()
+  assert.equal(new Set(graph.repositoriesOf(shared)).size, 20_000)
+  // It takes some 20 ms; to look at every image once for every image takes 10 s.
+  assert.ok(performance.now() - startedMs < 2_000)
+})
+
 test('what one link less leaves without a way to it is not wanted any more', () => {
   const graph = twoImages()
   graph.removeLink('a/app', image)
