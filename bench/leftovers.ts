@@ -49,9 +49,10 @@ async function removeDirectories(parent: string, whose: Whose): Promise<void> {
 
 async function removeNamespaces(whose: Whose): Promise<void> {
   for (const name of await madeBy(NAMESPACES, whose)) {
-    const { stdout } = await run('ip', ['netns', 'pids', name])
+    // The bench that is being interrupted may be taking it down just now.
+    const { stdout } = await run('ip', ['netns', 'pids', name]).catch(() => ({ stdout: '' }))
     for (const pid of stdout.split('\n')) if (pid !== '') kill(Number(pid))
-    await run('ip', ['netns', 'delete', name])
+    await run('ip', ['netns', 'delete', name]).catch(() => undefined)
   }
 }
 

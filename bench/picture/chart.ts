@@ -50,6 +50,7 @@ export function drawChart(series: readonly Series[], options: ChartOptions): Svg
     TOP
   )
   return picture(
+    options.title,
     WIDTH,
     HEIGHT,
     label(LEFT, 26, options.title, { 'font-size': 17, 'font-weight': 600 }),

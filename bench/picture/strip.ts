@@ -45,6 +45,7 @@ export function drawStrip(pieces: readonly PieceTime[], options: StripOptions): 
   const height = TOP + (options.nodes - 1) * ROW + BOTTOM
   const nodes = Array.from({ length: options.nodes }, (_, index) => index)
   return picture(
+    options.title,
     WIDTH,
     height,
     label(LEFT, 26, options.title, { 'font-size': 17, 'font-weight': 600 }),

@@ -24,8 +24,13 @@ export function line(x1: number, y1: number, x2: number, y2: number, style: Attr
   return element('line', { x1, y1, x2, y2, ...style })
 }
 
-/** A whole picture, on white, so that it can be read on a dark page too. */
-export function picture(width: number, height: number, ...content: readonly Svg[]): Svg {
+/** A whole picture, on white, so that it can be read on a dark page too; the title is its text. */
+export function picture(
+  title: string,
+  width: number,
+  height: number,
+  ...content: readonly Svg[]
+): Svg {
   const root = {
     xmlns: 'http://www.w3.org/2000/svg',
     viewBox: `0 0 ${width} ${height}`,
@@ -36,7 +41,8 @@ export function picture(width: number, height: number, ...content: readonly Svg[
     fill: '#222'
   }
   const background = element('rect', { width, height, fill: '#fff' })
-  return `${element('svg', root, background, ...content)}\n`
+  const name = element('title', {}, escaped(title))
+  return `${element('svg', root, name, background, ...content)}\n`
 }
 
 function format(value: string | number): string {
