@@ -6,6 +6,10 @@ import type { Log } from '../log.ts'
 
 /** More images than an outage is likely to see; the metric of under-replicated ones counts all. */
 const MAX_OWED = 10_000
+/** As many as one push may set; the rest is only not named. */
+const MAX_TAGS = 100
+/** Before the file is written anew: some 2 MiB, in which most images have been redeemed. */
+const MAX_LINES = 2 * MAX_OWED
 
 export interface PushedImage {
   readonly repository: string
@@ -23,6 +27,7 @@ export class Owed {
   readonly #path: string
   readonly #log: Log
   readonly #images = new Map<string, PushedImage>()
+  #lines = 0
   #work: Promise<void> = Promise.resolve()
 
   static async open({ dataDir, log }: { dataDir: string; log: Log }): Promise<Owed> {
@@ -47,26 +52,32 @@ export class Owed {
 
   /** Above a limit images are not noted; they are copied all the same. */
   add(image: PushedImage): void {
-    if (this.#images.size >= MAX_OWED) return
-    this.#note(image)
-    this.#write(() => appendFile(this.#path, `${JSON.stringify(image)}\n`))
+    if (!this.#note(image)) return
+    this.#lines += 1
+    if (this.#lines > MAX_LINES) this.#compact()
+    else this.#write(() => appendFile(this.#path, lineOf(image)))
   }
 
   /** The image has its copies now, or is deleted. */
   redeem(image: PushedImage): void {
     if (!this.#images.delete(keyOf(image)) || this.#images.size > 0) return
     // Until the last of them is gone, those redeemed are found so once more after a restart.
-    this.#write(() => writeFile(this.#path, ''))
+    this.#compact()
   }
 
   async close(): Promise<void> {
     await this.#work
   }
 
-  #note(image: PushedImage): void {
-    const before = this.#images.get(keyOf(image))
-    const tags = [...new Set([...(before?.tags ?? []), ...image.tags])]
-    this.#images.set(keyOf(image), { ...image, tags })
+  /** Whether that is news. */
+  #note(image: PushedImage): boolean {
+    const key = keyOf(image)
+    const before = this.#images.get(key)
+    if (before === undefined && this.#images.size >= MAX_OWED) return false
+    const tags = [...new Set([...(before?.tags ?? []), ...image.tags])].slice(0, MAX_TAGS)
+    if (tags.length === before?.tags.length) return false
+    this.#images.set(key, { ...image, tags })
+    return true
   }
 
   async #load(): Promise<void> {
@@ -74,10 +85,20 @@ export class Owed {
       if (systemCode(error) !== 'ENOENT') this.#log.warn({ err: error }, 'list of owed copies lost')
       return ''
     })
-    for (const line of text.split('\n').slice(0, MAX_OWED)) {
+    if (text === '') return
+    for (const line of text.split('\n')) {
       const image = parse(line)
       if (image !== undefined) this.#note(image)
     }
+    // Also so that what is added does not go on a line that was cut off.
+    this.#compact()
+  }
+
+  /** Writes each image once. */
+  #compact(): void {
+    const images = this.images()
+    this.#lines = images.length
+    this.#write(() => writeFile(this.#path, images.map(lineOf).join('')))
   }
 
   #write(change: () => Promise<void>): void {
@@ -85,6 +106,10 @@ export class Owed {
       this.#log.warn({ err: error }, 'list of owed copies not written')
     })
   }
+}
+
+function lineOf(image: PushedImage): string {
+  return `${JSON.stringify(image)}\n`
 }
 
 function keyOf({ repository, digest }: PushedImage): string {

@@ -40,3 +40,24 @@ test('once all is redeemed nothing is left, and a line cut off by a crash is not
   await appendFile(join(dataDir, 'owed.jsonl'), '{"repository":"app","tags":["v')
   assert.equal((await open()).size, 0)
 })
+
+test('an image that is pushed again and again is written once, and again only for another tag', async t => {
+  const { dataDir, open } = await openIn(t)
+  const owed = await open()
+  for (let push = 0; push < 50; push++) owed.add(tagged)
+  owed.add({ ...tagged, tags: ['v2', 'v1'] })
+  owed.add(byDigest)
+  owed.add(byDigest)
+  await owed.close()
+  const text = await readFile(join(dataDir, 'owed.jsonl'), 'utf8')
+  assert.equal(text.split('\n').length - 1, 3)
+})
+
+test('what is owed after a crash does not go on the line that was cut off', async t => {
+  const { dataDir, open } = await openIn(t)
+  await appendFile(join(dataDir, 'owed.jsonl'), '{"repository":"app","tags":["v')
+  const owed = await open()
+  owed.add(tagged)
+  await owed.close()
+  assert.deepEqual((await open()).images(), [tagged])
+})
