@@ -11,6 +11,7 @@ import { HOLD_SLICE_MS, type Hold as HoldQuestion } from './hold.ts'
 import type { Inventory } from './inventory.ts'
 import type { Owed, PushedImage } from './owed.ts'
 import { Teller } from './teller.ts'
+import { unavailable } from './unavailable.ts'
 
 /** Besides those needed, so many more are asked, so that one slow member does not decide. */
 const SPARE_HOLDERS = 2
@@ -69,8 +70,8 @@ export class Acknowledgement {
    *
    * @returns in words, what of that is still owed because too few members can take a copy now, or
    *   one did not confirm in time
-   * @throws `UNAVAILABLE` while live members are still copying after `ackWaitMs`, and when too few
-   *   are live and writes are to be rejected then
+   * @throws `UNAVAILABLE` while live members are still copying after `ackWaitMs`, when too few
+   *   are live and writes are to be rejected then, and when nobody holds the image any more
    */
   async pushed(
     applied: readonly Applied[],
@@ -82,6 +83,7 @@ export class Acknowledgement {
       this.#teller.tell(applied),
       this.#copied(image.digest, wanted, signal)
     ])
+    if (copies === 0) throw unavailable('no node that can be reached holds all of the image')
     const got = Math.min(copies, confirmed + 1)
     if (got >= wanted) return notConfirmedBy(silent)
     const words = this.#short(got, wanted)

@@ -1,0 +1,44 @@
+/** What only fakes can hold still; the rest is tested with whole nodes. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../../src/clock.ts'
+import { silentLog } from '../../src/log.ts'
+import {
+  Acknowledgement,
+  type AcknowledgementOptions
+} from '../../src/replication/acknowledgement.ts'
+import { Graph } from '../../src/replication/graph.ts'
+import { named, peer } from './fixtures.ts'
+
+const IMAGE = { repository: 'app', tags: ['v1'], digest: named('image') }
+
+test('what no node holds any more is not acknowledged, however few copies would do', async () => {
+  // The node that took the bytes, since this one has no room for them, has just been lost.
+  const owed: unknown[] = []
+  const acknowledgement = open({ isHeld: false, owed })
+  const signal = AbortSignal.timeout(10_000)
+  await assert.rejects(acknowledgement.pushed([], IMAGE, signal), { code: 'UNAVAILABLE' })
+  assert.deepEqual(owed, [])
+})
+
+test('what this node alone holds is acknowledged with a warning, and owed', async () => {
+  const owed: unknown[] = []
+  const acknowledgement = open({ isHeld: true, owed })
+  const [warning] = await acknowledgement.pushed([], IMAGE, AbortSignal.timeout(10_000))
+  assert.match(warning ?? '', /^stored on 1 of 2 nodes/)
+  assert.deepEqual(owed, [IMAGE])
+})
+
+function open({ isHeld, owed }: { isHeld: boolean; owed: unknown[] }): Acknowledgement {
+  const mesh = { peers: () => [peer('lost', { state: 'away' })], handle: () => undefined }
+  return new Acknowledgement({
+    mesh: mesh as unknown as AcknowledgementOptions['mesh'],
+    records: {} as AcknowledgementOptions['records'],
+    inventory: { graph: new Graph(), holdsAll: () => isHeld, whenHeld: async () => isHeld },
+    question: { ask: async () => false },
+    owed: { add: image => void owed.push(image) },
+    ...{ copies: 2, hold: 'all', ackWaitMs: 1_000, ackShort: 'accept', deadAfterMs: 1_000 },
+    canHold: () => false,
+    ...{ clock: systemClock, log: silentLog }
+  })
+}
