@@ -4,6 +4,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { openControl } from './admin/control.ts'
 import { AdminServer } from './admin/server.ts'
 import { systemClock, systemRandom } from './clock.ts'
+import { Closers } from './closers.ts'
 import { type Config, formatHostPort } from './config.ts'
 import { type Listening, makeDataDir, writeListening } from './data-dir.ts'
 import { StarlingError } from './errors.ts'
@@ -40,14 +41,14 @@ export class Daemon {
   /** Rejects when the node cannot go on; never resolves. */
   readonly failed: Promise<never>
   readonly #handOver: () => Promise<void>
-  readonly #closers: (() => Promise<void> | void)[]
+  readonly #closers: Closers
   #closed: Promise<void> | undefined
 
   private constructor(
     listening: Listening,
     failed: Promise<never>,
     handOver: () => Promise<void>,
-    closers: (() => Promise<void> | void)[]
+    closers: Closers
   ) {
     this.listening = listening
     this.failed = failed
@@ -60,13 +61,13 @@ export class Daemon {
    * `DATA_DAMAGED` or `DISK_FAILED`, with everything closed again.
    */
   static async start(config: Config, log: Log): Promise<Daemon> {
-    const closers: (() => Promise<void> | void)[] = []
+    const closers = new Closers()
     try {
       return await openAll(config, log, closers, (listening, failed, handOver) => {
         return new Daemon(listening, failed, handOver, closers)
       })
     } catch (error) {
-      for (const failure of await closeAll(closers)) log.warn({ err: failure }, 'part not closed')
+      for (const failure of await closers.close()) log.warn({ err: failure }, 'part not closed')
       throw error
     }
   }
@@ -81,7 +82,7 @@ export class Daemon {
 
   /** Stops in order: no more clients, no more peers, then the files. May be called again. */
   close(): Promise<void> {
-    this.#closed ??= closeAll(this.#closers).then(failures => {
+    this.#closed ??= this.#closers.close().then(failures => {
       if (failures.length > 0) throw new AggregateError(failures, 'parts of the node did not close')
     })
     return this.#closed
@@ -91,14 +92,10 @@ export class Daemon {
 async function openAll(
   config: Config,
   log: Log,
-  closers: (() => Promise<void> | void)[],
+  closers: Closers,
   made: (listening: Listening, failed: Promise<never>, handOver: () => Promise<void>) => Daemon
 ): Promise<Daemon> {
-  /** Registers how to close what was opened, so that a failure later on closes it too. */
-  function closing<T extends { close(): Promise<void> | void }>(part: T): T {
-    closers.push(() => part.close())
-    return part
-  }
+  const closing = <T extends { close(): Promise<void> | void }>(part: T): T => closers.closing(part)
   const { dataDir, name } = config
   const clock = systemClock
   const random = systemRandom
@@ -254,7 +251,7 @@ async function openAll(
       metrics.httpRequestSeconds.observe({ method, route, status: String(status) }, seconds),
     onBytes: (direction, bytes) => registryBytes[direction](bytes)
   })
-  closers.push(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
+  closers.add(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
   const control = await openControl({
     ...{ dataDir, introspection, operations: replication.operations, log },
     registry: (request, response) => registry.answerOperator(request, response)
@@ -270,8 +267,8 @@ async function openAll(
     transfer: dialable(mesh.address, transfer.port)
   }
   await writeListening(dataDir, listening)
-  closers.push(() => rm(join(dataDir, 'listening.json'), { force: true }))
-  closers.push(() => replication.stopping())
+  closers.add(() => rm(join(dataDir, 'listening.json'), { force: true }))
+  closers.add(() => replication.stopping())
   log.info({ id: mesh.id, ...listening }, 'node started')
   const handOver = () => replication.handOver(AbortSignal.timeout(config.drainMs))
   return made(listening, failed.promise, handOver)
@@ -296,17 +293,4 @@ function dialable(meshAddress: string, port: number): string {
 function reachable({ host, port }: { host: string; port: number }): string {
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return formatHostPort({ host: near, port })
-}
-
-async function closeAll(closers: (() => Promise<void> | void)[]): Promise<readonly unknown[]> {
-  const failures: unknown[] = []
-  for (const close of closers.splice(0).reverse()) {
-    // One part that fails to close must not keep the others open, nor hide why all is closed.
-    try {
-      await close()
-    } catch (error) {
-      failures.push(error)
-    }
-  }
-  return failures
 }

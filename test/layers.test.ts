@@ -15,7 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The version is in package.json.
   main: ['demo', 'daemon', 'config', ...SIDES, ...SHARED, 'package.json', 'young-generation'],
   demo: ['daemon', 'config', ...SIDES, ...SHARED],
-  daemon: ['config', 'data-dir', ...SIDES, ...PLANES, ...SHARED, 'package.json'],
+  daemon: ['config', 'data-dir', 'closers', ...SIDES, ...PLANES, ...SHARED, 'package.json'],
   registry: [...PLANES, ...SHARED],
   // The commands it adds say where the data is.
   admin: ['config', ...PLANES, ...SHARED],
@@ -33,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   clock: BASE,
   'data-dir': BASE,
   deadline: [],
+  closers: [],
   log: BASE,
   'young-generation': [],
   cache: BASE

@@ -7,6 +7,7 @@ import type { Applied, Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Graph } from './graph.ts'
 import { addToGraph } from './manifest-edges.ts'
+import { Retries } from './retries.ts'
 
 /** A disk or a process short of something for a moment is asked again about as often as a person would. */
 const READ_RETRY_MS = 1_000
@@ -40,7 +41,7 @@ export class Inventory {
   #heard: Applied[] = []
   #heardUpTo: CaughtUp = { root: '', sequence: 0 }
   #caughtUp: CaughtUp = { root: '', sequence: 0 }
-  readonly #retries = new Set<NodeJS.Timeout>()
+  readonly #retries = new Retries(READ_RETRY_MS)
   #work: Promise<void> = Promise.resolve()
 
   private constructor(options: {
@@ -156,7 +157,7 @@ export class Inventory {
 
   async close(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe()
-    for (const timer of this.#retries) clearTimeout(timer)
+    this.#retries.close()
     await this.#work
   }
 
@@ -266,7 +267,8 @@ export class Inventory {
       this.#log.warn({ digest: manifest, err: error }, 'manifest unreadable')
       // What cannot be read for now may name anything: its blobs must neither be collected nor be
       // counted as held.
-      if (this.#blobs.stat(manifest) !== undefined) this.#readLater(manifest)
+      if (this.#blobs.stat(manifest) === undefined) return
+      this.#retries.later(() => this.readAgain(manifest))
     }
   }
 
@@ -279,14 +281,6 @@ export class Inventory {
       this.#log.warn({ digest: manifest, err: error }, 'not a manifest')
       this.graph.addManifest(manifest, [])
     }
-  }
-
-  #readLater(manifest: Digest): void {
-    const timer = setTimeout(() => {
-      this.#retries.delete(timer)
-      this.readAgain(manifest)
-    }, READ_RETRY_MS).unref()
-    this.#retries.add(timer)
   }
 
   #miss(digest: Digest): void {

@@ -1,4 +1,3 @@
-import { dirname } from 'node:path'
 import type { Readable } from 'node:stream'
 import { type Algorithm, algorithmOf, type Digest, digestOf } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
@@ -6,7 +5,7 @@ import type { Log } from '../log.ts'
 import { BlobFile } from './blob-file.ts'
 import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { Holdings } from './holdings.ts'
-import { blobPath, type Layout, layoutOf } from './layout.ts'
+import { blobPath, type Layout, layoutOf, makeDirectories } from './layout.ts'
 import { ManifestCopies } from './manifest-copies.ts'
 import type { BlobStat, Partial, Verified } from './partial.ts'
 import { Partials } from './partials.ts'
@@ -45,7 +44,7 @@ export class Blobs {
   static async open(options: BlobsOptions): Promise<Blobs> {
     const { dataDir, disk = nodeDisk, log, lockWaitMs, signal } = options
     const layout = layoutOf(dataDir)
-    await makeDirectories(disk, layout, dataDir)
+    await makeDirectories(disk, layout)
     const holdings = await Holdings.open({
       layout,
       disk,
@@ -285,17 +284,6 @@ export class Blobs {
       return again === undefined
     })
     throw unknown(digest)
-  }
-}
-
-async function makeDirectories(disk: Disk, layout: Layout, dataDir: string): Promise<void> {
-  try {
-    for (const path of [...layout.trees, layout.partial, layout.index]) {
-      await disk.makeDirectory(path)
-    }
-    for (const path of [layout.blobs, dataDir]) await disk.syncDirectory(path)
-  } catch (error) {
-    throw diskError(error, `making the directories below ${dirname(layout.blobs)}`)
   }
 }
 

@@ -1,7 +1,8 @@
 import { readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { algorithmOf, type Digest, hexOf, tryDigest } from '../digest.ts'
 import { systemCode } from '../errors.ts'
+import { type Disk, diskError } from './disk.ts'
 
 const ALGORITHMS = ['sha256', 'sha512'] as const
 
@@ -27,6 +28,19 @@ export function layoutOf(dataDir: string): Layout {
     partial: join(dataDir, 'partial'),
     index: join(dataDir, 'index', 'blobs'),
     copies: join(dataDir, 'index', 'manifests')
+  }
+}
+
+/** Makes what is absent of it, durably. Throws `DISK_FULL` or `DISK_FAILED`. */
+export async function makeDirectories(disk: Disk, layout: Layout): Promise<void> {
+  const dataDir = dirname(layout.blobs)
+  try {
+    for (const path of [...layout.trees, layout.partial, layout.index]) {
+      await disk.makeDirectory(path)
+    }
+    for (const path of [layout.blobs, dataDir]) await disk.syncDirectory(path)
+  } catch (error) {
+    throw diskError(error, `making the directories below ${dataDir}`)
   }
 }
 
