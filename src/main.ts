@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import './young-generation.ts'
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'
 import { addAdminCommands } from './admin/commands/program.ts'
@@ -16,6 +16,11 @@ const program = new Command('starling')
   .description(packageJson.description)
   .version(packageJson.version)
   .exitOverride()
+  // A switch is off unless given: saying so beside each one tells nothing.
+  .configureHelp({
+    optionDescription: option =>
+      option.defaultValue === false ? option.description : new Help().optionDescription(option)
+  })
 addSettings(program.command('serve').description('run a node')).action(serve)
 addAdminCommands(program, {
   screen: process.stdout,

@@ -40,6 +40,12 @@ test('asking for help or the version is no error', async () => {
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/)
 })
 
+test('help tells the default of what has a value, and none of a switch', async () => {
+  const { stdout } = await starling('wait --help')
+  assert.match(stdout, /--timeout <duration> .*"300s"/)
+  assert.match(stdout, /--json +the outcome as JSON\n/)
+})
+
 test('a command that finds no node exits 3 and names where it looked', async () => {
   const { code, stderr } = await starling(`status --data ${dataDir}`)
   assert.equal(code, 3)

@@ -43,6 +43,14 @@ test('an image that nobody ever pushes is not reached', async () => {
   assert.equal(screen.text, 'team/app:v1 is not known yet\n')
 })
 
+test('more nodes asked for than there are is said beside what was reached', async () => {
+  const node = new ScriptedNode()
+  node.holders = [[one]]
+  const screen = new Notebook()
+  assert.equal(await wait(node, { screen, nodes: 3, timeoutMs: 1 }), 1)
+  assert.equal(screen.text, 'team/app:v1 is on 1 of 1 node; 3 asked for\n')
+})
+
 test('on a terminal one line is drawn over until the outcome', async () => {
   const node = new ScriptedNode()
   node.holders = [[one, two], [one]]

@@ -86,7 +86,7 @@ test('forget says what became of it, and exits 1 when nobody was forgotten', asy
   const outcomes = [
     [{ kind: 'forgotten', ids: ['12D3'] }, 0, /^six is forgotten/],
     [{ kind: 'live' }, 1, /stop it first/],
-    [{ kind: 'unknown' }, 1, /no member is called six/]
+    [{ kind: 'unknown' }, 1, /no other member called six/]
   ] as const
   for (const [outcome, code, words] of outcomes) {
     node.forgotten = outcome

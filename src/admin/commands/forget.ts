@@ -27,5 +27,5 @@ export async function runForget(command: ForgetCommand): Promise<ExitCode> {
 const WORDS: Readonly<Record<ForgottenDocument['kind'], (name: string) => string>> = {
   forgotten: name => `${name} is forgotten; if it comes back, it keeps its blobs and joins anew`,
   live: name => `${name} is live and would be back at once: stop it first`,
-  unknown: name => `no member is called ${name}`
+  unknown: name => `this node knows no other member called ${name}`
 }

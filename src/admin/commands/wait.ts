@@ -53,7 +53,7 @@ interface Progress {
 }
 
 /** One line that is drawn over on a terminal; elsewhere only the outcome. */
-function openProgress({ screen, json }: WaitCommand): Progress {
+function openProgress({ screen, json, nodes }: WaitCommand): Progress {
   const overwrites = screen.isTTY === true && !json
   const start = overwrites ? '\r\x1b[K' : ''
   return {
@@ -62,7 +62,9 @@ function openProgress({ screen, json }: WaitCommand): Progress {
     },
     end: (copies, reached) => {
       const text = json ? JSON.stringify({ ...copies, reached }) : renderCopies(copies)
-      screen.write(`${start}${text}\n`)
+      // Otherwise "3 of 3 nodes" looks like success where there are fewer nodes than asked for.
+      const isShort = !json && !reached && copies.digest !== null && nodes !== 'all'
+      screen.write(`${start}${text}${isShort ? `; ${nodes} asked for` : ''}\n`)
     }
   }
 }
