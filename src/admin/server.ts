@@ -67,7 +67,7 @@ export class AdminServer {
       log.debug({ path: request.url, error: error.message }, 'admin request failed')
     })
     await app.listen({ ...listen }).catch((cause: unknown) => {
-      const message = `cannot listen on ${describe(listen)}: ${systemCode(cause) ?? cause}`
+      const message = `${refusalOf(listen)}: ${systemCode(cause) ?? cause}`
       throw new StarlingError('CONFIG_INVALID', message, { cause })
     })
     const address = app.server.address()
@@ -88,6 +88,8 @@ function passRegistry(app: FastifyInstance, registry: RegistryHandler): void {
   })
 }
 
-function describe(listen: AdminServerOptions['listen']): string {
-  return 'path' in listen ? listen.path : `${listen.host} port ${listen.port}`
+function refusalOf(listen: AdminServerOptions['listen']): string {
+  return 'path' in listen
+    ? `cannot listen on ${listen.path}`
+    : `--admin: cannot listen on ${listen.host}:${listen.port}`
 }

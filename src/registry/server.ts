@@ -2,7 +2,7 @@ import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
-import { StarlingError } from '../errors.ts'
+import { StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type Access, OPEN_ACCESS, wantedBy } from './access.ts'
 import { answerError, refuse } from './answer.ts'
@@ -224,7 +224,8 @@ async function listen(server: Server, address: ListenAddress): Promise<ListenAdd
   await new Promise<void>((resolve, reject) => {
     server.once('error', cause => {
       const where = `${address.host}:${address.port}`
-      reject(new StarlingError('CONFIG_INVALID', `cannot listen on ${where}`, { cause }))
+      const message = `--registry: cannot listen on ${where}: ${systemCode(cause) ?? cause}`
+      reject(new StarlingError('CONFIG_INVALID', message, { cause }))
     })
     server.listen({ host: address.host, port: address.port }, resolve)
   })

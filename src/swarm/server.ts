@@ -83,7 +83,7 @@ export class TransferServer {
     try {
       await server.#listen()
     } catch (cause) {
-      const where = `${options.host} port ${options.port}`
+      const where = `${options.host}:${options.port}`
       const reason = systemCode(cause) ?? 'unknown reason'
       const message = `--transfer: cannot listen on ${where}: ${reason}`
       throw new StarlingError('CONFIG_INVALID', message, { cause })

@@ -11,6 +11,9 @@ const MAX_PASSWORDS_PER_USER = 4
 /** One step more doubles the time of each check, which at 14 is more than a second. */
 const MAX_COST = 14
 
+/** Of a file that is none of users at all, every line is wrong. */
+const MAX_NAMED_PROBLEMS = 10
+
 const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/
 
 /**
@@ -31,7 +34,10 @@ export function parseHtpasswd(text: string): Htpasswd {
   }
   if (users.size > MAX_USERS) problems.push(`there are more than ${MAX_USERS} users`)
   if (problems.length === 0) return users
-  throw new StarlingError('CONFIG_INVALID', problems.join('\n'), { detail: problems })
+  const more = problems.length - MAX_NAMED_PROBLEMS
+  const named = problems.slice(0, MAX_NAMED_PROBLEMS)
+  const message = [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('\n')
+  throw new StarlingError('CONFIG_INVALID', message, { detail: problems })
 }
 
 /** Adds the line's user and hash, or says what is wrong with it. */

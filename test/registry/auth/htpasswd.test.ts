@@ -43,6 +43,12 @@ test('what is not bcrypt, or would take seconds, is refused by its line and with
   assert.doesNotMatch(problems.join(), /W6ph5Mm5|text|uB2nes/)
 })
 
+test('of a file that is none of users, ten lines are named and the rest are counted', () => {
+  assert.throws(() => parseHtpasswd('# x\nno colon\n'.repeat(30)), {
+    message: /^line 2: expected user:hash\n(line .*\n){9}and 20 more$/
+  })
+})
+
 test('any text is read or refused as a whole', () => {
   const line = fc.oneof(
     fc.string(),
