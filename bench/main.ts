@@ -132,7 +132,11 @@ program
   .description('How soon would every node of a large cluster hold a blob? (simulated)')
   .option('--nodes <counts>', 'nodes in all, the seed included; several: 10,100', counts, [1000])
   .addOption(sizeOption('size of the blob', '1GiB'))
-  .option('--link <rate>', 'of every node, each way, as 200mbit', rate, rate('1gbit'))
+  .addOption(
+    new Option('--link <rate>', 'of every node, each way, as 200mbit')
+      .argParser(rate)
+      .default(rate('1gbit'), '1gbit')
+  )
   .option('--slow <share>', 'share of nodes at a tenth of the rate', share, 0)
   .option('--dead <share>', 'share of nodes that die on the way', share, 0)
   .option('--late <share>', 'share of nodes that join on the way', share, 0)

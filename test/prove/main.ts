@@ -51,6 +51,12 @@ const PROOFS: readonly (readonly [name: string, ...args: string[]])[] = [
 ]
 
 const only = process.argv.slice(2)
+const strange = only.filter(name => !PROOFS.some(([known]) => known === name))
+if (strange.length > 0) {
+  console.error(`no such proof: ${strange.join(', ')}; there are`)
+  console.error(PROOFS.map(([name]) => `  ${name}`).join('\n'))
+  process.exit(2)
+}
 const results: Record<string, unknown> = { node: process.version, cores: cpus().length }
 for (const [name, ...args] of PROOFS) {
   if (only.length > 0 && !only.includes(name)) continue
