@@ -18,6 +18,7 @@ import {
   bodyOf,
   clientSignal,
   hasBody,
+  type LastParams,
   type NameParams,
   type RouteContext,
   takeOver
@@ -131,7 +132,8 @@ async function stream(
   reply.code(status).headers(pick(headers, ANSWER_HEADERS))
   const length = headers['content-length']
   if (length !== undefined) reply.header('content-length', length)
-  const digest = tryDigest(String(headers['docker-content-digest']))
+  // What was asked for by its digest is that, whatever the other node says that it gave.
+  const digest = askedFor(request) ?? tryDigest(String(headers['docker-content-digest']))
   const response = takeOver(reply)
   const isWhole = request.method === 'GET' && status === 200
   const passage = through(isWhole ? digest : undefined, count => onBytes('sent', count))
@@ -140,6 +142,12 @@ async function stream(
     log.warn({ err: error, url: request.originalUrl }, 'answer of a deputy cut off')
   )
   return reply
+}
+
+function askedFor(request: FastifyRequest): Digest | undefined {
+  const { url } = request.routeOptions
+  if (url !== ROUTES.blob && url !== ROUTES.manifest) return undefined
+  return tryDigest((request.params as LastParams['Params']).last)
 }
 
 /** Lets bytes through; of what has a digest the last only once all have turned out to be that. */

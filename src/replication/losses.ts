@@ -6,6 +6,8 @@ import type { Replicator } from './replicator.ts'
 
 /** What is missing for good is rarely much, and enough is named of it to act. */
 const MAX_BLOBS = 1_000
+/** Thousands of images may share what is lost, and the status is asked for every second. */
+const MAX_IMAGES = 1_000
 
 /** An image that no reachable node can give whole. */
 export interface LostImage {
@@ -34,7 +36,7 @@ export class Losses {
     this.#options = options
   }
 
-  /** The images that lack something, and who is away and may have it. */
+  /** The images that lack something, 1,000 at most, and who is away and may have it. */
   async list(): Promise<{
     readonly images: readonly LostImage[]
     readonly mayHave: readonly string[]
@@ -47,6 +49,7 @@ export class Losses {
       for (const { repository, digest } of inventory.graph.imagesWith(blob)) {
         const key = `${repository}@${digest}`
         const image = lacking.get(key) ?? { repository, digest, blobs: [] }
+        if (image.blobs.length === 0 && lacking.size >= MAX_IMAGES) continue
         image.blobs.push(blob)
         lacking.set(key, image)
       }
@@ -64,10 +67,11 @@ export class Losses {
     for await (const { repository, tag, digest } of this.#options.records.tagsAll()) {
       const image = lacking.get(`${repository}@${digest}`)
       if (image === undefined) continue
+      if (named.length >= MAX_IMAGES) break
       named.push({ ...image, tag })
       nameless.delete(`${repository}@${digest}`)
     }
     for (const image of nameless.values()) named.push({ ...image, tag: null })
-    return named
+    return named.slice(0, MAX_IMAGES)
   }
 }

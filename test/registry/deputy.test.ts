@@ -29,6 +29,21 @@ test('what is not what was asked for never comes whole', async t => {
   await assert.rejects(response.text())
 })
 
+test('what was asked for by its digest is compared with that, and not with what the deputy says', async t => {
+  const other = Buffer.from('something else!')
+  const answer = { ...answerOf([other])(), headers: { 'docker-content-digest': digestOf(other) } }
+  const { url } = await open(t, () => answer)
+  const response = await fetch(url + PATH)
+  await assert.rejects(response.text())
+})
+
+test('a list that is asked for by the digest of its subject is not what has that digest', async t => {
+  const list = Buffer.from('{"manifests":[]}')
+  const { url } = await open(t, () => ({ ...answerOf([list])(), headers: {} }))
+  const response = await fetch(`${url}/v2/app/referrers/${digestOf(BLOB)}`)
+  assert.equal(await response.text(), list.toString())
+})
+
 test('with no deputy in reach a blob is said not to be here, and all else is unavailable', async t => {
   const { url } = await open(t, () => {
     throw new StarlingError('UNAVAILABLE', 'nobody', { retryAfterSeconds: 1 })
