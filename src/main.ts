@@ -55,8 +55,12 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   const daemon = await Daemon.start(config, log)
   const stopped = new Promise(resolve => stop.addEventListener('abort', resolve))
   if (!stop.aborted) await Promise.race([stopped, daemon.failed])
-  if (stop.aborted) await daemon.handOver()
+  if (stop.aborted) {
+    log.info('node stopping')
+    await daemon.handOver()
+  }
   await daemon.close()
+  log.info('node stopped')
 }
 
 /** The first signal asks to stop; whoever sends another will not wait. */

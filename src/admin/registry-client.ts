@@ -9,6 +9,7 @@ import { type Digest, parseDigest } from '../digest.ts'
 import { ERROR_CODES, type ErrorCode, StarlingError, systemCode } from '../errors.ts'
 import { MANIFEST_TYPES } from '../manifest.ts'
 import { controlSocket } from './control.ts'
+import { warningsIn } from './warning-header.ts'
 
 /** How long a push of a manifest is tried again while other nodes are still copying. */
 const PUSH_PATIENCE_MS = 10 * 60_000
@@ -86,8 +87,7 @@ export class RegistryClient {
       const response = await this.#send('PUT', path, { headers, body: bytes, signal })
       if (response.statusCode !== 503 || patience.aborted) {
         await expect(response, 201)
-        const { warning } = response.headers
-        return warning === undefined ? [] : [warning]
+        return warningsIn(response.headers.warning)
       }
       response.resume()
       const retryMs = Number(response.headers['retry-after']) * 1_000 || DEFAULT_RETRY_MS

@@ -16,9 +16,10 @@ export function renderStatus(status: StatusDocument): string {
     `  ${count(blobs.held, 'blob')} held (${formatBytes(blobs.bytesHeld)}), ${blobs.missing} missing`,
     `  disk ${disk.state}: ${formatBytes(disk.usedBytes)} of ${formatBytes(disk.totalBytes)} used`
   ]
-  const peers = status.peers.map(peer => [
+  const peersByName = status.peers.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  const peers = peersByName.map(peer => [
     peer.name,
-    peer.connected ? peer.state : `${peer.state}, not connected`,
+    peer.connected || peer.state !== 'live' ? peer.state : 'live, not connected',
     peer.address,
     peer.missing === null ? 'missing unknown' : `${peer.missing} missing`
   ])

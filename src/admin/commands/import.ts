@@ -62,7 +62,9 @@ function render(outcome: {
 }): string {
   const { reference, sent, warnings } = outcome
   const what = `${count(sent.blobs, 'blob')} (${formatBytes(sent.bytes)}) sent`
-  return [`${reference} imported, ${what}`, ...warnings.map(text => `  ${text}`)].join('\n')
+  return [`${reference} imported, ${what}`, ...warnings.map(text => `  warning: ${text}`)].join(
+    '\n'
+  )
 }
 
 /** One image on its way, children before parents. */
