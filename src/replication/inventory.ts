@@ -234,10 +234,13 @@ export class Inventory {
         this.graph.addLease(value.repository, value.digest, value.sizeBytes)
       }
     }
+    let isLess = false
     for (const { value, before } of applied) {
       if (value?.kind === 'link' || value?.kind === 'lease') await this.#expand(value.digest)
-      else if (before?.kind === 'link' || before?.kind === 'lease') this.#forgetUnwanted()
+      else if (before?.kind === 'link' || before?.kind === 'lease') isLess = true
     }
+    // Once for all of them: a node that has just joined misses a hundred thousand.
+    if (isLess) this.#forgetUnwanted()
     this.#caughtUp = upTo
   }
 
