@@ -15,6 +15,15 @@ const READ_RETRY_MS = 1_000
 /** Manifests read at a time at a start: one after the other, 5,000 of them take twice as long. */
 const FIRST_READERS = 16
 
+export interface InventoryOptions {
+  readonly blobs: Blobs
+  readonly records: Records
+  /** Whether what should exist should exist here; it should if not given. */
+  readonly stores?: boolean
+  readonly clock: Clock
+  readonly log: Log
+}
+
 /** How far into the records the missing list below has been worked out. */
 export interface CaughtUp {
   readonly root: string
@@ -44,13 +53,7 @@ export class Inventory {
   readonly #retries = new Retries(READ_RETRY_MS)
   #work: Promise<void> = Promise.resolve()
 
-  private constructor(options: {
-    blobs: Blobs
-    records: Records
-    stores?: boolean
-    clock: Clock
-    log: Log
-  }) {
+  private constructor(options: InventoryOptions) {
     this.#blobs = options.blobs
     this.#records = options.records
     this.#stores = options.stores ?? true
@@ -58,14 +61,7 @@ export class Inventory {
     this.#log = options.log
   }
 
-  static async open(options: {
-    blobs: Blobs
-    records: Records
-    /** Whether what should exist should exist here; it should if not given. */
-    stores?: boolean
-    clock: Clock
-    log: Log
-  }): Promise<Inventory> {
+  static async open(options: InventoryOptions): Promise<Inventory> {
     const inventory = new Inventory(options)
     await inventory.#load()
     return inventory
