@@ -80,9 +80,18 @@ interface Times {
 const MAX_SEED_EGRESS_RATIO = 1.15
 const MAX_DUPLICATE_RATIO = 0.02
 
-/** In words, what is worse than it is to be. */
+/**
+ * In words, what is worse than it is to be. The efficiency is that from the first byte pushed: a
+ * push is held back to the pace of its receivers, so from its commit on hardly anything is left.
+ */
 export function shortfallsOf(result: Replicated, efficiency: number): string[] {
-  const { receivers, efficiency: found, seedEgressRatio, duplicateRatio, valid } = result
+  const {
+    receivers,
+    efficiencyFromFirstByte: found,
+    seedEgressRatio,
+    duplicateRatio,
+    valid
+  } = result
   const shortfalls: string[] = []
   if (!(found.p100 >= efficiency)) {
     shortfalls.push(`efficiency ${found.p100.toFixed(3)}, expected ${efficiency}`)
