@@ -60,7 +60,9 @@ async function measure(cutMs: number) {
     const wrong = await wrongTags(nodes, state)
     const movedBytes = (await received(third)) - receivedBytes
     const movedRatio = Math.round((movedBytes / lackedBytes) * 1000) / 1000
-    return { prove: 'partition', cutMs, healedMs, lackedBytes, movedBytes, movedRatio, wrong }
+    const wastedBytes = await third.metric('starling_wasted_bytes_total')
+    const bytes = { lackedBytes, movedBytes, movedRatio, wastedBytes }
+    return { prove: 'partition', cutMs, healedMs, ...bytes, wrong }
   } finally {
     await cluster.close()
   }
