@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
-import { access, mkdir, open, rename, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { access, open, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeDirectories } from './directories.ts'
 import { StarlingError, systemCode } from './errors.ts'
 
 /** Where a running node is reached, as `DATA/listening.json` has it. */
@@ -17,7 +18,7 @@ export interface Listening {
  */
 export async function makeDataDir(dataDir: string): Promise<void> {
   try {
-    await makeDirectories(dataDir)
+    await makeDirectories(dataDir, 0o700)
     await access(dataDir, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
     const message = `--data: ${dataDir} cannot be used as a directory: ${systemCode(cause) ?? cause}`
@@ -35,24 +36,4 @@ export async function writeListening(dataDir: string, listening: Listening): Pro
     await file.close()
   }
   await rename(`${path}.new`, path)
-}
-
-/**
- * Not `mkdir` with `recursive`: below a directory that takes none, such as `/proc`, Node 24 makes
- * the parent, which is there, and tries again for ever.
- */
-async function makeDirectories(path: string): Promise<void> {
-  if (await isDirectory(path)) return
-  if (dirname(path) !== path) await makeDirectories(dirname(path))
-  await mkdir(path, { mode: 0o700 }).catch(async (error: unknown) => {
-    // Another process may have been quicker.
-    if (!(await isDirectory(path))) throw error
-  })
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return stat(path).then(
-    found => found.isDirectory(),
-    () => false
-  )
 }

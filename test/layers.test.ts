@@ -7,7 +7,7 @@ import { test } from 'node:test'
  * Who may import what of `src` (README, "Development"): top to bottom and never back. A folder is
  * named after itself, a file at the root of `src` without its ending.
  */
-const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline']
+const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline', 'directories']
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
 const SHARED = [...BASE, 'json', 'manifest', 'metrics']
@@ -33,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   clock: BASE,
   'data-dir': BASE,
   deadline: [],
+  directories: [],
   closers: [],
   log: BASE,
   'young-generation': [],

@@ -1,9 +1,10 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { algorithmOf, type Digest, finishDigest, hexOf, startDigest, tryDigest } from '../digest.ts'
+import { makeDirectories } from '../directories.ts'
 import { StarlingError, systemCode } from '../errors.ts'
 import { isManifestType } from '../manifest.ts'
 
@@ -37,14 +38,19 @@ export class OciLayout {
 
   /** A new one, in a directory that is empty or not there. Throws `CONFIG_INVALID` when it is not. */
   static async create(directory: string): Promise<OciLayout> {
-    const there = await readdir(directory).catch((error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return []
-      throw new StarlingError('CONFIG_INVALID', `${directory} cannot be written`, { cause: error })
-    })
+    const unwritable = (cause: unknown) => {
+      const reason = systemCode(cause) ?? cause
+      throw new StarlingError('CONFIG_INVALID', `${directory} cannot be written: ${reason}`, {
+        cause
+      })
+    }
+    const there = await readdir(directory).catch((error: unknown) =>
+      systemCode(error) === 'ENOENT' ? [] : unwritable(error)
+    )
     if (there.length > 0) {
       throw new StarlingError('CONFIG_INVALID', `${directory} is there already, and not empty`)
     }
-    await mkdir(directory, { recursive: true })
+    await makeDirectories(directory).catch(unwritable)
     return new OciLayout(directory)
   }
 
@@ -74,7 +80,7 @@ export class OciLayout {
   /** Stores a blob under its name once it has turned out to be what that says; gives its size. */
   async write(digest: Digest, bytes: Readable): Promise<number> {
     const path = this.#path(digest)
-    await mkdir(dirname(path), { recursive: true })
+    await makeDirectories(dirname(path))
     const hash = startDigest(algorithmOf(digest))
     let sizeBytes = 0
     const hashing = new Transform({
