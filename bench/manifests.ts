@@ -3,7 +3,7 @@ import { pushImage } from '../src/demo/client.ts'
 import { makeImage } from '../src/demo/image.ts'
 import { medians, ratios } from './compare.ts'
 import { makeDataDir } from './data-dir.ts'
-import { peakRssBytes, startCpuMeter } from './measure.ts'
+import { peakRssBytes, plural, startCpuMeter } from './measure.ts'
 import { hammer } from './raw-http.ts'
 import type { Findings } from './report.ts'
 import { parseRivals, type Rival, withRivals } from './rivals/rival.ts'
@@ -51,7 +51,7 @@ export async function benchManifests(options: ManifestsOptions): Promise<Finding
     const cpuShare = cpu()
     const load = loadavg()[0] ?? Number.NaN
     return {
-      title: `manifests by ${options.by}, ${image.manifest.length} bytes, requests per second (${dir.medium}, ${options.runs} runs)`,
+      title: `manifests by ${options.by}, ${image.manifest.length} bytes, requests per second (${dir.medium}, ${plural(options.runs, 'run')})`,
       rows: [
         ...results.map(row),
         ['the machine', `${Math.round(100 * cpuShare)} % busy, ${load.toFixed(1)} (load average)`]

@@ -5,7 +5,7 @@ import { pushBlob } from '../src/demo/client.ts'
 import { type MadeBlob, makeBlob } from '../src/demo/image.ts'
 import { compare, inOrder } from './compare.ts'
 import { makeDataDir } from './data-dir.ts'
-import { formatSize, peakRssBytes } from './measure.ts'
+import { formatSize, peakRssBytes, plural } from './measure.ts'
 import { pull } from './raw-http.ts'
 import type { Findings } from './report.ts'
 import { parseRivals, type Rival, withRivals } from './rivals/rival.ts'
@@ -39,7 +39,7 @@ export async function benchPull(options: PullOptions): Promise<Findings> {
     const [starling] = servers
     const peak = starling && (await peakRssBytes(starling.pid))
     return {
-      title: `pull: ${formatSize(options.size)} over HTTP, hot (${dir.medium}, ${options.runs} runs)`,
+      title: `pull: ${formatSize(options.size)} over HTTP, hot (${dir.medium}, ${plural(options.runs, 'run')})`,
       rows: [...inOrder(comparison), ['peak memory of the node', formatSize(peak ?? 0)]],
       json: {
         bench: 'pull',

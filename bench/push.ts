@@ -7,7 +7,7 @@ import { makeBlob } from '../src/demo/image.ts'
 import { StarlingError } from '../src/errors.ts'
 import { compare, inOrder } from './compare.ts'
 import { makeDataDir } from './data-dir.ts'
-import { formatSize, median, peakRssBytes } from './measure.ts'
+import { formatSize, median, peakRssBytes, plural } from './measure.ts'
 import { push } from './raw-http.ts'
 import type { Findings } from './report.ts'
 import { parseRivals, type Rival, withRivals } from './rivals/rival.ts'
@@ -44,7 +44,7 @@ export async function benchPush(options: PushOptions): Promise<Findings> {
     const overDd = options.size / rate / ddSeconds
     const peak = starling && (await peakRssBytes(starling.pid))
     return {
-      title: `push: ${formatSize(options.size)} over HTTP (${dir.medium}, ${options.runs} runs)`,
+      title: `push: ${formatSize(options.size)} over HTTP (${dir.medium}, ${plural(options.runs, 'run')})`,
       rows: [
         ...inOrder(comparison),
         [

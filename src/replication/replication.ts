@@ -1,23 +1,8 @@
-import type { Clock, Random } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
-import type { Log } from '../log.ts'
 import type { Vitals } from '../mesh/beat.ts'
-import type { Hold } from '../mesh/member.ts'
-import type { Mesh } from '../mesh/mesh.ts'
-import type { Metrics } from '../metrics.ts'
-import type { Records } from '../records/records.ts'
-import type { Blobs } from '../store/blobs.ts'
-import type { Uploads } from '../store/uploads.ts'
-import type { Fetcher } from '../swarm/fetcher.ts'
-import { Holders } from '../swarm/holders.ts'
 import type { PieceDesk } from '../swarm/piece-desk.ts'
-import type { PieceFetcher } from '../swarm/piece-fetcher.ts'
-import { SMALL_BLOB_BYTES } from '../swarm/piece-size.ts'
-import type { Relay } from '../swarm/relay.ts'
 import { Acknowledgement } from './acknowledgement.ts'
-import type { Sparse } from './admission.ts'
-import { Announcer } from './announcer.ts'
 import { Awaited } from './awaited.ts'
 import { Cluster } from './cluster.ts'
 import {
@@ -31,65 +16,30 @@ import { watchConflicts } from './conflicts.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
 import { Deputies } from './deputies.ts'
-import type { DiskWatch } from './disk-space.ts'
-import { Downloads } from './downloads.ts'
 import { Handover } from './handover.ts'
 import { History } from './history.ts'
 import { Hold as HoldQuestion } from './hold.ts'
 import { IngestPace } from './ingest-pace.ts'
-import { Intake } from './intake.ts'
 import { Inventory } from './inventory.ts'
 import { Keeper } from './keeper.ts'
 import { Leases } from './leases.ts'
-import { Locator } from './locator.ts'
 import { Losses } from './losses.ts'
 import { type Forgotten, MemberRecords } from './member-records.ts'
 import { Owed } from './owed.ts'
-import { Passage } from './passage.ts'
 import { Pins } from './pins.ts'
 import { PushDeputies } from './push-deputies.ts'
 import { Repair } from './repair.ts'
-import { Replicator } from './replicator.ts'
+import type { ReplicationOptions } from './replication-options.ts'
 import { Report } from './report.ts'
 import { Room } from './room.ts'
 import { Roots } from './roots.ts'
 import { RunningTime } from './running-time.ts'
-import { Sightings } from './sightings.ts'
+import { Supply } from './supply.ts'
 import { Swarming } from './swarming.ts'
 import { Synchroniser } from './synchroniser.ts'
 import { UploadHomes } from './upload-homes.ts'
 import { Verification } from './verification.ts'
-
-/** A heartbeat names so many missing blobs, and counts the rest. */
-const MAX_NAMED_MISSING = 1_000
-
-export interface ReplicationOptions {
-  readonly name: string
-  readonly version: string
-  readonly deadAfterMs: number
-  readonly aloneAfterMs: number
-  readonly sparse: Sparse
-  /** Whether this node is to hold everything, or stores no blobs. */
-  readonly hold: Hold
-  readonly copies: number | 'all'
-  readonly ackWaitMs: number
-  readonly ackShort: 'accept' | 'reject'
-  readonly leaseMs: number
-  readonly gcGraceMs: number
-  readonly blobs: Blobs
-  readonly uploads: Uploads
-  readonly records: Records
-  readonly mesh: Mesh
-  readonly fetcher: Fetcher
-  readonly pieces: Pick<PieceFetcher, 'fetch'>
-  readonly relay: Relay
-  readonly disk: DiskWatch
-  readonly metrics: Metrics
-  readonly dataDir: string
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-}
+import { vitalsOf } from './vitals.ts'
 
 /** Joins store, records, mesh and swarm: what should exist on every node comes to be there. */
 export class Replication {
@@ -118,9 +68,7 @@ export class Replication {
   readonly #confirmations: Confirmations
   readonly #swarming: Swarming
   readonly #pace: IngestPace
-  readonly #downloads: Downloads
-  readonly #replicator: Replicator
-  readonly #announcer: Announcer
+  readonly #supply: Supply
   readonly #cluster: Cluster
   readonly #copies: Copies
   readonly #roots: Roots
@@ -162,62 +110,31 @@ export class Replication {
     owed: Owed,
     swarming: Swarming
   ) {
-    const { name, version, blobs, uploads, records, mesh, fetcher, disk, metrics } = options
+    const { name, version, blobs, uploads, records, mesh, disk, metrics } = options
     const { clock, random, log } = options
     this.#options = options
     this.#inventory = inventory
     this.#swarming = swarming
     this.pieceDesk = swarming.driver
-    const sightings = new Sightings()
-    const locator = new Locator({ mesh, blobs, sightings })
-    const holders = new Holders({ clock, random })
-    const received = metrics.bytesReceived.labels('transfer')
-    this.#downloads = new Downloads({
-      ...{ blobs, fetcher, locator, holders, sightings, clock, log },
-      swarm: swarming.driver,
-      isSmall: digest => {
-        const { graph } = inventory
-        if (graph.manifestType(digest) !== undefined) return true
-        return (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= SMALL_BLOB_BYTES
-      },
-      onReceived: bytes => {
-        received.inc(bytes)
-        disk.wrote(bytes)
-      }
-    })
-    const passage = new Passage({
-      ...{ fetcher, locator, holders, sightings, log },
-      onReceived: bytes => received.inc(bytes)
-    })
-    const intake = new Intake({ downloads: this.#downloads, graph: inventory.graph, disk })
-    this.#replicator = new Replicator({
-      ...{ inventory, clock, random, log },
-      downloads: intake,
-      hasRoom: () => disk.space().state === 'ok',
-      fits: digest => intake.fits(digest),
-      onReplicated: seconds => metrics.replicationSeconds.observe(seconds)
-    })
+    this.#supply = new Supply({ ...options, inventory, swarming })
+    const { downloads, intake, passage, locator, replicator } = this.#supply
     this.#roots = new Roots(records)
     this.#synchroniser = new Synchroniser({
       ...{ mesh, records, random, clock, log },
       roots: this.#roots
     })
     this.#confirmations = new Confirmations({ mesh, records, roots: this.#roots, log })
-    this.#announcer = new Announcer({
-      ...{ mesh, records, blobs, sightings, log },
-      onSighted: digest => this.#replicator.poke(digest)
-    })
     this.#cluster = new Cluster({
       ...{ mesh, inventory, locator, clock, log },
       roots: this.#roots,
       synchroniser: this.#synchroniser,
       // A node above its disk limit is no copy, and none the less ready (design, section 6).
-      cannotGet: digest => disk.space().state !== 'ok' || this.#replicator.hasGivenUp(digest),
+      cannotGet: digest => disk.space().state !== 'ok' || replicator.hasGivenUp(digest),
       deadAfterMs: options.deadAfterMs,
       aloneAfterMs: options.aloneAfterMs
     })
     this.#copies = new Copies({ mesh, inventory, roots: this.#roots })
-    const shared = { blobs, records, inventory, disk, downloads: this.#downloads }
+    const shared = { blobs, records, inventory, disk, downloads }
     const has = (digest: Digest) => blobs.stat(digest) !== undefined || intake.fits(digest)
     const fits = (digest: Digest) => intake.fits(digest)
     const awaited = new Awaited({ inventory, downloads: intake, fits })
@@ -258,12 +175,12 @@ export class Replication {
       ...{ ...shared, uploads, mesh, metrics, leases, pins, time, log },
       synchroniser: this.#synchroniser,
       cluster: this.#cluster,
-      replicator: this.#replicator,
+      replicator,
       graceMs: options.gcGraceMs
     })
     this.#verification = new Verification({
       ...{ blobs, inventory, clock, log },
-      replicator: this.#replicator,
+      replicator,
       onChecked: bytes => metrics.checkedBytes.inc(bytes)
     })
     this.operations = {
@@ -295,16 +212,11 @@ export class Replication {
       history: this.#history,
       losses: new Losses({
         ...{ inventory, records, mesh, hasRoom: () => disk.space().state === 'ok' },
-        replicator: this.#replicator
+        replicator
       }),
       owed
     })
     this.#unwatch = watchConflicts(records, () => metrics.tagConflicts.inc(), log)
-    mesh.on('connected', peer => {
-      // A process that came anew, or came back, may give what it could not before.
-      holders.forgive(peer)
-      this.#replicator.poke()
-    })
   }
 
   /** Begins to tell, to ask and to fetch. The mesh listens by now, so that its address is known. */
@@ -314,7 +226,7 @@ export class Replication {
     await this.#members.start()
     this.#synchroniser.start()
     this.#confirmations.start()
-    this.#replicator.start()
+    this.#supply.replicator.start()
     this.#cluster.start()
     this.#collector.start()
     this.#repair.start()
@@ -322,25 +234,12 @@ export class Replication {
 
   /** What this node says of itself in each heartbeat. */
   vitals(): Vitals {
-    const { records, blobs, disk } = this.#options
-    const missing = this.#inventory.missing()
-    const { count, bytes } = blobs.totals()
-    const { state } = disk.space()
-    return {
-      root: records.root().hash,
-      position: records.sequence(),
+    return vitalsOf({
+      ...this.#options,
       ready: this.#cluster.readiness().ready,
-      disk: state === 'ok' && this.#replicator.lacksRoom ? 'full' : state,
-      freeBytes: disk.freeBytes(),
-      hold: this.#options.hold,
-      promised: records.forgetting.standing.testimony.promised,
-      confirmed: records.forgetting.standing.testimony.confirmed,
-      caughtUp: this.#inventory.caughtUp().root,
-      missing: missing.keys().take(MAX_NAMED_MISSING).toArray(),
-      missingCount: missing.size,
-      bytesHeld: bytes,
-      blobsHeld: count
-    }
+      inventory: this.#inventory,
+      replicator: this.#supply.replicator
+    })
   }
 
   /** Says to probes and peers that this node is about to leave, and takes no more pushes. */
@@ -364,14 +263,13 @@ export class Replication {
     await this.#collector.close()
     this.#leases.close()
     this.#cluster.close()
-    this.#replicator.close()
+    this.#supply.replicator.close()
     this.#pace.close()
     this.#swarming.close()
-    await this.#downloads.close()
+    await this.#supply.close()
     this.#unwatch()
     await this.#confirmations.close()
     await this.#synchroniser.close()
-    await this.#announcer.close()
     await this.#members?.close()
     this.#roots.close()
     this.#history.close()
