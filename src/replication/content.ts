@@ -12,6 +12,7 @@ import { Admission, type AdmissionOptions } from './admission.ts'
 import { BlobSource } from './blob-source.ts'
 import type { Cluster } from './cluster.ts'
 import { type Acknowledged, Deletion, tagsOf } from './deletion.ts'
+import type { Expected } from './expected.ts'
 import type { Intake } from './intake.ts'
 import type { Inventory } from './inventory.ts'
 import type { Keeper } from './keeper.ts'
@@ -27,6 +28,7 @@ export interface ContentOptions extends AdmissionOptions {
   readonly passage: Passage
   readonly acknowledgement: Acknowledgement
   readonly keeper: Keeper
+  readonly expected: Expected
 }
 
 type Page = { readonly after?: string; readonly limit: number }
@@ -48,6 +50,7 @@ export class ReplicatedContent {
   readonly #manifests: ManifestSource
   readonly #deletion: Deletion
   readonly #keeper: Keeper
+  readonly #expected: Expected
   /** By repository, or a tag could be left that points at a manifest deleted meanwhile. */
   readonly #turns = new Turns<string>()
 
@@ -62,6 +65,7 @@ export class ReplicatedContent {
     this.#admission = new Admission(options)
     this.#lookup = new Lookup(options.cluster)
     this.#keeper = options.keeper
+    this.#expected = options.expected
     this.#manifests = new ManifestSource({
       ...options,
       ...{ source: this.#source, lookup: this.#lookup }
@@ -83,7 +87,11 @@ export class ReplicatedContent {
   ) {
     const { graph } = this.#inventory
     if (!graph.isVisible(repository, digest)) await this.#cluster.catchUp(ASK_TIMEOUT_MS)
-    if (!graph.isVisible(repository, digest)) return undefined
+    if (!graph.isVisible(repository, digest)) {
+      const stat = asker === 'pusher' ? this.#blobs.stat(digest) : undefined
+      if (stat !== undefined) this.#expected.note(repository, digest, stat.sizeBytes)
+      return undefined
+    }
     return this.#keeper.pinned([digest], async () => {
       const sizeBytes = await this.#sizeOf(digest)
       if (sizeBytes === undefined) return undefined

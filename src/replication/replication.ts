@@ -16,6 +16,7 @@ import { watchConflicts } from './conflicts.ts'
 import { ReplicatedContent } from './content.ts'
 import { Copies } from './copies.ts'
 import { Deputies } from './deputies.ts'
+import { Expected } from './expected.ts'
 import { Handover } from './handover.ts'
 import { History } from './history.ts'
 import { Hold as HoldQuestion } from './hold.ts'
@@ -94,12 +95,14 @@ export class Replication {
     const inventory = await Inventory.open({ blobs, records, stores, clock, log })
     const owed = await Owed.open({ dataDir: options.dataDir, log })
     const { disk } = options
+    const expected = new Expected(clock)
     const swarming = await Swarming.open({
       ...options,
+      expected,
       hasRoom: () => stores && disk.space().state === 'ok',
       onTaken: bytes => disk.wrote(bytes)
     })
-    return new Replication(options, inventory, leases, time, owed, swarming)
+    return new Replication(options, inventory, leases, time, owed, swarming, expected)
   }
 
   private constructor(
@@ -108,7 +111,8 @@ export class Replication {
     leases: Leases,
     time: RunningTime,
     owed: Owed,
-    swarming: Swarming
+    swarming: Swarming,
+    expected: Expected
   ) {
     const { name, version, blobs, uploads, records, mesh, disk, metrics } = options
     const { clock, random, log } = options
@@ -192,7 +196,7 @@ export class Replication {
       }
     }
     this.content = new ReplicatedContent({
-      ...{ ...shared, uploads, acknowledgement, intake, passage, clock },
+      ...{ ...shared, uploads, acknowledgement, intake, passage, expected, clock },
       keeper: new Keeper({ records, inventory, leases, pins, log }),
       ...{ cluster: this.#cluster, room },
       sparse: options.sparse

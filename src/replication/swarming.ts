@@ -7,12 +7,14 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
+import { ARRIVAL_MS } from '../swarm/driver/arrivals.ts'
 import { Driver } from '../swarm/driver/driver.ts'
 import { PROVISIONAL_PREFIX } from '../swarm/driver/key.ts'
 import { MAX_MESSAGE_BYTES } from '../swarm/driver/message.ts'
 import type { PieceStore } from '../swarm/driver/ports.ts'
 import { neighboursOf, overlayOf } from '../swarm/overlay.ts'
 import type { PieceFetcher } from '../swarm/piece-fetcher.ts'
+import type { Expected } from './expected.ts'
 
 const SWARM_PROTOCOL = '/starling/swarm/1'
 
@@ -24,6 +26,8 @@ export interface SwarmingOptions {
   readonly blobs: Blobs
   readonly uploads: Uploads
   readonly pieces: Pick<PieceFetcher, 'fetch'>
+  /** Pushes that need not be passed on while they come. */
+  readonly expected: Pick<Expected, 'mayBe'>
   /** Whether this node takes what it is not asked for. */
   readonly hasRoom: () => boolean
   /** Bytes were taken in, and are on their way to the disk. */
@@ -41,6 +45,8 @@ export class Swarming {
   readonly #channel: Channel
   /** Those that the driver speaks with. */
   readonly #up = new Set<string>()
+  /** When (monotonic) the mesh last met each. */
+  readonly #metMs = new Map<string, number>()
   readonly #unsubscribe: readonly (() => void)[]
 
   /** Removes what is left of pushes to other nodes. */
@@ -70,6 +76,7 @@ export class Swarming {
       store: this.#store(),
       isLive: peer => mesh.peer(peer)?.state === 'live',
       nameOf: peer => mesh.peer(peer)?.name ?? peer,
+      isExpecting: () => [...this.#neighbours()].some(peer => this.#isComing(peer)),
       onTaken: bytes => {
         metrics.piecesReceived.inc()
         options.onTaken(bytes)
@@ -81,11 +88,17 @@ export class Swarming {
     this.#unsubscribe = [
       this.#channel.onUp(peer => this.#meet(peer)),
       this.#channel.onDown(peer => this.#lose(peer)),
+      mesh.on('connected', peer => this.#metMs.set(peer, clock.monotonic())),
       mesh.on('live', () => this.#rearrange()),
       mesh.on('away', () => this.#rearrange()),
-      mesh.on('gone', () => this.#rearrange()),
+      mesh.on('gone', peer => {
+        this.#metMs.delete(peer)
+        this.#rearrange()
+      }),
       blobs.onLost(digest => this.driver.lost(digest)),
-      uploads.tap.onGrown(({ id }, growth) => this.driver.ingests.grown(id, growth)),
+      uploads.tap.onGrown(({ id, repository }, growth) => {
+        if (!options.expected.mayBe(repository, growth)) this.driver.ingests.grown(id, growth)
+      }),
       uploads.tap.onEnded(({ id }, outcome) => {
         if (outcome.kind === 'blob') this.driver.ingests.finished(id, outcome)
         else this.driver.ingests.gone(id)
@@ -120,6 +133,13 @@ export class Swarming {
     const { mesh } = this.#options
     const live = mesh.peers().filter(({ state, hold }) => state === 'live' && hold === 'all')
     return new Set(neighboursOf(overlayOf([mesh.id, ...live.map(({ id }) => id)]), mesh.id))
+  }
+
+  /** The mesh has just met it, and the channel is being opened. */
+  #isComing(peer: string): boolean {
+    const { mesh, clock } = this.#options
+    if (this.#up.has(peer) || mesh.peer(peer)?.connected !== true) return false
+    return clock.monotonic() - (this.#metMs.get(peer) ?? 0) < ARRIVAL_MS
   }
 
   async #fetch(peer: string, wish: Parameters<PieceFetcher['fetch']>[1]) {

@@ -16,6 +16,7 @@ import { ReplicatedContent } from '../../src/replication/content.ts'
 import { Copies } from '../../src/replication/copies.ts'
 import { DiskWatch } from '../../src/replication/disk-space.ts'
 import type { Downloads } from '../../src/replication/downloads.ts'
+import { Expected } from '../../src/replication/expected.ts'
 import { Hold } from '../../src/replication/hold.ts'
 import { Intake } from '../../src/replication/intake.ts'
 import { Inventory } from '../../src/replication/inventory.ts'
@@ -199,6 +200,7 @@ export class SimNode {
     this.content = new ReplicatedContent({
       ...{ ...shared, acknowledgement, cluster, intake, clock },
       room: new Room({ mesh, disk, wantedCopies }),
+      expected: new Expected(clock),
       passage: new Passage({
         ...{ locator, sightings, log, onReceived: () => undefined },
         ...{ fetcher: this.#fetcher(), holders: new Holders({ clock, random }) }

@@ -4,8 +4,9 @@ import { StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { PieceAnswer, PieceDesk, PieceRequest } from '../piece-desk.ts'
 import { SMALL_BLOB_BYTES } from '../piece-size.ts'
-import { DEFAULT_LIMITS, type Limits } from '../schedule/limits.ts'
+import type { Limits } from '../schedule/limits.ts'
 import type { Effect, Event, PieceOf, Urgency } from '../schedule/messages.ts'
+import { Arrivals } from './arrivals.ts'
 import { Completion } from './completion.ts'
 import { Desk } from './desk.ts'
 import { Engine } from './engine.ts'
@@ -13,6 +14,7 @@ import { Fetching } from './fetching.ts'
 import { Hashing } from './hashing.ts'
 import { Ingests } from './ingests.ts'
 import { Joining } from './joining.ts'
+import { DRIVER_LIMITS } from './limits.ts'
 import { Listener } from './listener.ts'
 import type { Part } from './part.ts'
 import { Parts } from './parts.ts'
@@ -21,15 +23,6 @@ import { Seeks } from './seeks.ts'
 import { Taker } from './taker.ts'
 import { Talk } from './talk.ts'
 import { Upkeep } from './upkeep.ts'
-
-const MiB = 1024 * 1024
-
-/** Half the bytes that the simulator chose: a node stays below 300 MiB in all (design, P8). */
-export const DRIVER_LIMITS: Limits = {
-  ...DEFAULT_LIMITS,
-  blobBytes: 40 * MiB,
-  nodeBytes: 64 * MiB
-}
 
 export interface DriverOptions {
   /** The peer id of this node. */
@@ -40,6 +33,8 @@ export interface DriverOptions {
   /** Whether a node is there that takes a push. */
   readonly isLive: (peer: string) => boolean
   readonly nameOf: (peer: string) => string
+  /** Whether a neighbour is live that cannot be spoken to yet. */
+  readonly isExpecting: () => boolean
   /** A piece of so many bytes was taken from a neighbour. */
   readonly onTaken: (bytes: number) => void
   /** Bytes came that were not needed, or wrong. */
@@ -70,6 +65,7 @@ export class Driver implements PieceDesk {
   readonly #completion: Completion
   readonly #joining: Joining
   readonly #seeks = new Seeks()
+  readonly #arrivals = new Arrivals()
   readonly #listener: Listener
   readonly #upkeep: Upkeep
   readonly #fetchings = new Set<Fetching>()
@@ -118,6 +114,7 @@ export class Driver implements PieceDesk {
     this.#peers.add(peer)
     this.#engine.tell({ kind: 'peer-up', peer })
     for (const part of this.#parts.all()) this.#hashing.advance(part)
+    this.#arrivals.tell()
   }
 
   /** A neighbour cannot be spoken to any more; what it was told is forgotten on both sides. */
@@ -188,6 +185,7 @@ export class Driver implements PieceDesk {
     const { digest } = fetching
     const { signal } = this.#closing
     const ask = (peer: string) => this.#talk.seek(peer, digest)
+    await this.#arrivals.settled(this.#options.isExpecting, signal)
     const known = this.#coming(digest)
     const shape = known ?? (await this.#seeks.find(digest, [...this.#peers], ask, signal))
     // It may have been named meanwhile.

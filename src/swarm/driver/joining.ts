@@ -62,12 +62,15 @@ export class Joining {
     return true
   }
 
-  /** Whether a push elsewhere may be passed on to this node, though nobody here asked for it. */
+  /**
+   * Whether a push elsewhere may be passed on to this node, though nobody here asked for it. What
+   * has become a blob by now is fetched as that, by whoever lacks it.
+   */
   mayTake(invitation: Invitation): boolean {
     const { parts, store, isLive } = this.#options
     const parsed = tryKey(invitation.key)
     if (parsed?.kind !== 'upload' || parts.wasOver(invitation.key)) return false
-    if (invitation.name !== undefined && store.stat(invitation.name.digest)) return false
+    if (invitation.name !== undefined) return false
     const count = parts.provisional() + this.#opening.size
     return isLive(parsed.origin) && store.hasRoom() && count < MAX_PROVISIONAL
   }

@@ -47,6 +47,7 @@ export class Flock {
       store,
       isLive: peer => this.birds.get(peer)?.isDead === false,
       nameOf: peer => peer,
+      isExpecting: () => false,
       onTaken: () => {},
       onWasted: bytes => {
         bird.wastedBytes += bytes
