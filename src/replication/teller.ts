@@ -35,6 +35,8 @@ export class Teller {
   /** What waits for the request under way to a peer; the next one takes it all along. */
   readonly #waiting = new Map<string, Batch>()
   readonly #running = new Map<string, Promise<unknown>>()
+  /** Those who did not confirm last time: nobody waits as long for them again until they do. */
+  readonly #silent = new Set<string>()
 
   constructor(options: {
     readonly mesh: Mesh
@@ -87,16 +89,21 @@ export class Teller {
   }
 
   async #send(peer: string, records: readonly Uint8Array[]): Promise<boolean> {
-    const deadline = this.#clock.monotonic() + this.#deadAfterMs + TELL_SPARE_MS
+    const patienceMs = this.#silent.has(peer) ? 0 : this.#deadAfterMs
+    const deadline = this.#clock.monotonic() + patienceMs + TELL_SPARE_MS
     const messages = [...announcementsOf(records, MAX_TELL_BYTES / 2)]
     for (;;) {
       const leftMs = deadline - this.#clock.monotonic()
-      if (leftMs <= 0 || !this.#isLive(peer)) return false
+      if (leftMs <= 0 || !this.#isLive(peer)) {
+        this.#silent.add(peer)
+        return false
+      }
       const options = { signal: AbortSignal.timeout(Math.ceil(leftMs)), maxBytes: MAX_ANSWER_BYTES }
       try {
         for (const message of messages) {
           await this.#mesh.request(peer, TELL_PROTOCOL, message, options)
         }
+        this.#silent.delete(peer)
         return true
       } catch (error) {
         this.#log.debug({ peer, err: error }, 'records not confirmed')

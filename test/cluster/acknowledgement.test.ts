@@ -7,7 +7,7 @@ import { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
 
 const MiB = 1024 * 1024
-const ROUNDS = 2
+const ROUNDS = 1
 
 let cluster: Cluster
 let nodes: Daemon[]

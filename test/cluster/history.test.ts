@@ -5,7 +5,7 @@ import { check } from '../history/checker.ts'
 import { record } from '../history/record.ts'
 
 const SEED = 1
-const DURATION_MS = 8_000
+const DURATION_MS = 5_000
 
 test('clients at random while nodes are killed and paused: nothing is lost, stale or resurrected', async t => {
   const { cluster, nodes } = await Cluster.start(3, {
