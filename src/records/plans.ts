@@ -1,12 +1,13 @@
+import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { Outcome } from './commits.ts'
 import type { Draft } from './draft.ts'
-import { contextOf, greatestStamp, liveHeads } from './merge.ts'
+import { contextOf, greatestStamp, type Heads, liveHeads } from './merge.ts'
 import { encodeRecord, type StampedRecord } from './record.ts'
 import { registerName } from './register.ts'
 import { type HybridClock, MAX_STAMP, type Stamp } from './stamp.ts'
 import type { Standing } from './standing.ts'
-import type { Change } from './values.ts'
+import { type Change, currentValue } from './values.ts'
 
 /** Changes in one call of `write`, which become durable together: a manifest and its tags are few. */
 export const MAX_WRITES = 1_024
@@ -36,15 +37,22 @@ export async function planWrite(
     throw new StarlingError('RECORD_INVALID', `no stamp is left above ${change.key}`)
   }
   const outcomes: Outcome[] = []
-  for (const { kind, key, body } of changes) {
+  for (const { kind, key, body, pointingAt } of changes) {
     const heads = await draft.heads(registerName({ kind, key }))
     if (body === undefined && liveHeads(heads).length === 0) continue
+    if (pointingAt !== undefined && targetOf(heads) !== pointingAt) continue
     const stamp = clock.issue(greatestStamp(heads))
     const seen = contextOf(heads)
     const record = encodeRecord({ kind, key, origin, stamp, seen, body: body ?? TOMBSTONE })
     outcomes.push(...(await mergeOne(draft, record)))
   }
   return outcomes
+}
+
+/** Where a tag points. */
+function targetOf(heads: Heads): Digest | undefined {
+  const value = currentValue(heads)
+  return value?.kind === 'tag' ? value.digest : undefined
 }
 
 /** Who gave records, and up to which stamp it stands for them. */

@@ -67,7 +67,13 @@ export type Write =
   | Omit<LeaseValue, 'writtenMs'>
   | MemberValue
   | HorizonValue
-  | { readonly kind: 'untag'; readonly repository: string; readonly tag: string }
+  | {
+      readonly kind: 'untag'
+      readonly repository: string
+      readonly tag: string
+      /** Nothing is written when the tag points elsewhere by then. */
+      readonly pointingAt?: Digest
+    }
   | { readonly kind: 'unlink'; readonly repository: string; readonly digest: Digest }
   | { readonly kind: 'release'; readonly repository: string; readonly digest: Digest }
   | { readonly kind: 'forget'; readonly id: string }
@@ -78,6 +84,8 @@ export interface Change {
   readonly key: string
   /** `undefined` for a tombstone. */
   readonly body: Body | undefined
+  /** The register is left alone when it is a tag that points elsewhere. */
+  readonly pointingAt?: Digest
 }
 
 /**
@@ -152,8 +160,11 @@ export function changeOf(write: Write): Change {
 
 function unboundedChange(write: Write): Change {
   switch (write.kind) {
-    case 'untag':
-      return { kind: 'tag', key: tagKey(write.repository, write.tag), body: undefined }
+    case 'untag': {
+      const { repository, tag, pointingAt } = write
+      const key = tagKey(repository, tag)
+      return { kind: 'tag', key, body: undefined, ...(pointingAt && { pointingAt }) }
+    }
     case 'unlink':
       return { kind: 'link', key: digestKey(write.repository, write.digest), body: undefined }
     case 'release':

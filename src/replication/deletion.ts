@@ -48,7 +48,9 @@ export class Deletion {
     if (!(await isLinked())) return undefined
     const untags = []
     for await (const { tag, digest: target } of tagsOf(this.#records, repository)) {
-      if (target === digest) untags.push({ kind: 'untag' as const, repository, tag })
+      // A tag that somebody moves meanwhile stays where it was moved to.
+      if (target === digest)
+        untags.push({ kind: 'untag' as const, repository, tag, pointingAt: digest })
     }
     const applied: Applied[] = []
     // All at once where they fit; else the link goes last, so that a tag may vanish, never dangle.
