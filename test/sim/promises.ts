@@ -136,6 +136,8 @@ export class Promises {
     const metAtMs = new Map<string, number>()
     this.#metAtMs.set(node, metAtMs)
     node.mesh.on('live', peer => metAtMs.set(peer, this.#simulation.world.nowMs))
+    // Until it was found, rot was a copy in good faith.
+    node.blobs.onLost(() => this.#lossesAtMs.push(this.#simulation.world.nowMs))
     node.blobs.onSweep = digest => {
       this.#sweeps.push({ digest, atMs: this.#simulation.world.nowMs })
       void this.#mayGo(node, digest)
