@@ -97,9 +97,9 @@ export class Download {
     if (swarm === undefined || isSmall?.(this.digest)) return false
     let ending = await this.#fetch(swarm)
     for (let tries = 1; ending.kind === 'given-up' && ending.why === 'nobody'; tries++) {
-      signal.throwIfAborted()
       if (tries === RESUME_TRIES || !(await this.#hasPieces())) break
       await delay(RESUME_RETRY_MS, undefined, { signal }).catch(() => undefined)
+      signal.throwIfAborted()
       ending = await this.#fetch(swarm)
     }
     signal.throwIfAborted()

@@ -76,7 +76,7 @@ export class Swarming {
       store: this.#store(),
       isLive: peer => mesh.peer(peer)?.state === 'live',
       nameOf: peer => mesh.peer(peer)?.name ?? peer,
-      isExpecting: () => [...this.#neighbours()].some(peer => this.#isComing(peer)),
+      isExpecting: () => this.#isExpecting(),
       onTaken: bytes => {
         metrics.piecesReceived.inc()
         options.onTaken(bytes)
@@ -133,6 +133,14 @@ export class Swarming {
     const { mesh } = this.#options
     const live = mesh.peers().filter(({ state, hold }) => state === 'live' && hold === 'all')
     return new Set(neighboursOf(overlayOf([mesh.id, ...live.map(({ id }) => id)]), mesh.id))
+  }
+
+  /** Asked before each fetch: the graph of a thousand members is made only while somebody is coming. */
+  #isExpecting(): boolean {
+    const coming = [...this.#metMs.keys()].filter(peer => this.#isComing(peer))
+    if (coming.length === 0) return false
+    const neighbours = this.#neighbours()
+    return coming.some(peer => neighbours.has(peer))
   }
 
   /** The mesh has just met it, and the channel is being opened. */
