@@ -5,6 +5,7 @@
  * object; exits 1 when that fails. Needs root.
  */
 import { parseArgs } from 'node:util'
+import { median } from '../../bench/measure.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { Namespaces } from '../helpers/namespaces.ts'
 import { digestOfContent, largeContent, RegistryClient } from '../helpers/registry.ts'
@@ -61,8 +62,4 @@ async function pushSeconds(sizeBytes: number, flags: readonly string[]): Promise
   } finally {
     await cluster.close()
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }

@@ -4,6 +4,7 @@
  * 1 when a reader saw an older image.
  */
 import { parseArgs } from 'node:util'
+import { percentile } from '../../bench/measure.ts'
 import { imageOf, makeBlob } from '../../src/demo/image.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { pull, push } from '../history/client.ts'
@@ -50,8 +51,6 @@ async function measure(rounds: number) {
 }
 
 function percentiles(values: readonly number[]) {
-  const sorted = values.toSorted((a, b) => a - b)
-  const at = (share: number) =>
-    Math.round((sorted[Math.ceil(sorted.length * share) - 1] ?? 0) * 10) / 10
+  const at = (share: number) => Math.round(percentile(values, share) * 10) / 10
   return { p50: at(0.5), p99: at(0.99), max: at(1) }
 }

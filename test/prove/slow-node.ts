@@ -4,6 +4,7 @@
  * take more than 1.25 times as long. Prints one JSON object; exits 1 when they do. Needs root.
  */
 import { parseArgs } from 'node:util'
+import { median } from '../../bench/measure.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { Namespaces } from '../helpers/namespaces.ts'
 import { largeContent, RegistryClient } from '../helpers/registry.ts'
@@ -57,8 +58,4 @@ async function spreadSeconds(lastBitsPerSecond: number): Promise<number> {
   } finally {
     await cluster.close()
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
