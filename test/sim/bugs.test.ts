@@ -13,7 +13,8 @@ const PLANTED: Readonly<Record<Plant, readonly FaultKind[]>> = {
   'ack-before-copy': [],
   'tombstone-dropped': [],
   'clock-not-merged': ['clock'],
-  'ready-too-early': ['kill']
+  'ready-too-early': ['kill'],
+  'tag-kept-in-memory': []
 }
 const MAX_SCHEDULES = 50
 

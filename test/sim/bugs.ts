@@ -19,6 +19,7 @@ export type Plant =
   | 'tombstone-dropped'
   | 'clock-not-merged'
   | 'ready-too-early'
+  | 'tag-kept-in-memory'
 
 /** Plants a bug; what it gives takes back what it did outside of the node. */
 type Planting = (parts: Parts) => (() => void) | undefined
@@ -59,6 +60,18 @@ export const PLANTS: Readonly<Record<Plant, Planting>> = {
   'ready-too-early': ({ cluster }: Parts) => {
     cluster.readiness = () => ({ ready: true, reason: 'ready' })
     cluster.mustNotWrite = () => false
+    return undefined
+  },
+  /** What a tag said once is answered from memory, whatever it says by now. */
+  'tag-kept-in-memory': ({ records }: Parts) => {
+    const read = records.tag.bind(records)
+    const known = new Map<string, ReturnType<typeof read>>()
+    records.tag = (repository, tag) => {
+      const name = `${repository}:${tag}`
+      const value = known.get(name) ?? read(repository, tag)
+      known.set(name, value)
+      return value
+    }
     return undefined
   }
 }

@@ -127,6 +127,20 @@ for (const [nodes, dead, name] of [
   })
 }
 
+hard(
+  'a node that is cut off answers for what was deleted there, whatever is pushed elsewhere',
+  async seed => {
+    const stage = await Stage.ready(seed)
+    await stage.push(2, 'v1', 'old')
+    stage.split(1)
+    await stage.unlink(1, 'v1')
+    assert.equal((await stage.push(2, 'v1', 'new')).outcome, 'acknowledged')
+    await stage.read(1, 'v1')
+    await stage.converge()
+    for (const reader of [1, 2, 3]) await stage.read(reader, 'v1')
+  }
+)
+
 hard('a node that was paused while a tag moved answers with the new image', async seed => {
   const stage = await Stage.ready(seed)
   await stage.push(1, 'v1', 'old')

@@ -81,19 +81,24 @@ export class History {
   }
 
   /**
-   * Why a tag may not say this once all nodes agree, or an answer given from a moment on;
-   * `undefined` when it may.
+   * Why a tag may not say this, to those who are bound by these changes: all that were acknowledged
+   * once all nodes agree, or what a node had to know when it answered. `undefined` when it may.
    */
-  contradiction(repository: string, tag: string, digest: Digest | undefined): string | undefined {
+  contradiction(
+    repository: string,
+    tag: string,
+    digest: Digest | undefined,
+    binds: (change: Change) => boolean = isAcknowledged
+  ): string | undefined {
     const changes = this.changes.filter(
       each => each.repository === repository && touches(each, tag)
     )
-    if (digest === undefined) return lostTag(changes)
+    if (digest === undefined) return lostTag(changes, binds)
     if (!changes.some(each => each.kind === 'push' && each.image.digest === digest))
       return 'nobody pushed that'
     const later = changes.find(
       each =>
-        each.outcome === 'acknowledged' &&
+        binds(each) &&
         replaces(each, digest) &&
         (each.kind !== 'unlink' || each.tags.includes(tag)) &&
         !isPushedAfter(changes, digest, each)
@@ -102,14 +107,21 @@ export class History {
   }
 }
 
-/** A tag that is gone: somebody must have deleted it after the last push that was acknowledged. */
-function lostTag(changes: readonly Change[]): string | undefined {
+export function isAcknowledged({ outcome }: Change): boolean {
+  return outcome === 'acknowledged'
+}
+
+/** A tag that is gone: somebody must have deleted it after the last push that binds. */
+function lostTag(
+  changes: readonly Change[],
+  binds: (change: Change) => boolean
+): string | undefined {
   const pushes = changes.filter(({ kind }) => kind === 'push')
-  const last = pushes.findLast(({ outcome }) => outcome === 'acknowledged')
+  const last = pushes.findLast(binds)
   if (last === undefined) return undefined
   const isExcuse = (other: Change): boolean => {
     if (!mayFollow(other, last)) return false
-    if (other.kind === 'push') return other.outcome !== 'acknowledged'
+    if (other.kind === 'push') return !isAcknowledged(other)
     // Where two pushes did not know of each other, whoever deletes one of them deletes both.
     return (
       other.kind === 'untag' ||
@@ -121,7 +133,7 @@ function lostTag(changes: readonly Change[]): string | undefined {
 }
 
 /** Whether the change put something else, or nothing, in the place of this. */
-export function replaces({ kind, image, replaced }: Change, digest: Digest): boolean {
+function replaces({ kind, image, replaced }: Change, digest: Digest): boolean {
   return replaced === digest && (kind !== 'push' || image.digest !== digest)
 }
 

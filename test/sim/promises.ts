@@ -3,7 +3,7 @@ import { covers } from '../../src/records/merge.ts'
 import { decodeRecord, type StampedRecord } from '../../src/records/record.ts'
 import { registerName } from '../../src/records/register.ts'
 import type { Place } from './client.ts'
-import { type Change, type History, replaces } from './history.ts'
+import { type Change, type History, isAcknowledged } from './history.ts'
 import { reachOf } from './images.ts'
 import type { Host } from './machine/world.ts'
 import type { SimNode } from './node.ts'
@@ -86,23 +86,16 @@ export class Promises {
   /** P2 and P6, for an answer about a tag that was asked for at a moment. */
   answered(node: SimNode, place: Place, digest: Digest | undefined, beganMs: number): void {
     const isHearing = beganMs - this.#simulation.quietSinceMs > RIGHT_AFTER_MS + HEARD_AFTER_MS
-    const binding = this.#history.changes.filter(
-      ({ outcome, endedMs, liveAtEnd }) =>
-        outcome === 'acknowledged' &&
-        (endedMs ?? beganMs) < beganMs &&
-        (isHearing || liveAtEnd.has(node.mesh.boot))
-    )
+    // What was written while this node was not live, it may not have heard of yet.
+    const binds = (change: Change) =>
+      isAcknowledged(change) &&
+      (change.endedMs ?? beganMs) < beganMs &&
+      (isHearing || change.liveAtEnd.has(node.mesh.boot))
     const { repository, tag } = place
-    const stale = binding.find(
-      each =>
-        each.repository === repository &&
-        each.tag === tag &&
-        (digest === undefined ? each.kind === 'push' : replaces(each, digest)) &&
-        this.#history.contradiction(repository, tag, digest) !== undefined
-    )
-    if (stale === undefined) return
+    const why = this.#history.contradiction(repository, tag, digest, binds)
+    if (why === undefined) return
     const what = digest === undefined ? 'nothing' : digest.slice(7, 15)
-    this.#break(`P2: ${node.host.name} answers ${what} after ${told(stale)}`)
+    this.#break(`P2: ${node.host.name} answers ${repository}:${tag} with ${what}: ${why}`)
   }
 
   /** P6: a push that was told a blob is here may not find that it was collected. */
