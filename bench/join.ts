@@ -2,15 +2,24 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { boundOf } from './bound.ts'
 import { digestOf, newBlobs, untilHeld } from './cluster/blobs.ts'
 import { Cluster } from './cluster/cluster.ts'
-import { type BenchNode, isReady, readMetrics } from './cluster/node.ts'
+import { type BenchNode, cpuSecondsOf, isReady, readMetrics } from './cluster/node.ts'
 import { machineMs, pushInside } from './cluster/task.ts'
 import { makeDataDir } from './data-dir.ts'
-import { formatRate, formatSize, peakRssBytes, startCpuMeter, VALID_CPU_SHARE } from './measure.ts'
+import {
+  formatRate,
+  formatSize,
+  peakRssBytes,
+  plural,
+  startCpuMeter,
+  VALID_CPU_SHARE
+} from './measure.ts'
 import type { Findings } from './report.ts'
 
 export interface JoinOptions {
   /** Of all that the cluster holds, in bytes. */
   readonly size: number
+  /** In so many blobs of one size. */
+  readonly blobs: number
   /** Nodes before the join. */
   readonly nodes: number
   /** Bits per second of each node's link, or `none` for the loopback interface. */
@@ -18,8 +27,6 @@ export interface JoinOptions {
   readonly data?: string
 }
 
-/** So many blobs, as the layers of some images. */
-const BLOBS = 8
 const TIMEOUT_MS = 1_800_000
 const ASK_MS = 50
 
@@ -41,9 +48,9 @@ export async function benchJoin(options: JoinOptions): Promise<Findings> {
 
 type Joined = Awaited<ReturnType<typeof join>> & { readonly medium: string }
 
-async function join(cluster: Cluster, { size, link, nodes }: JoinOptions) {
+async function join(cluster: Cluster, { size, blobs: count, link, nodes }: JoinOptions) {
   const signal = AbortSignal.timeout(TIMEOUT_MS)
-  const blobs = newBlobs(BLOBS, Math.ceil(size / BLOBS))
+  const blobs = newBlobs(count, Math.ceil(size / count))
   const digests = blobs.map(digestOf)
   const sizeBytes = blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0)
   const [seed] = cluster.nodes
@@ -51,11 +58,17 @@ async function join(cluster: Cluster, { size, link, nodes }: JoinOptions) {
   const bytesPerSecond = nodes === 1 ? Number.NaN : await cluster.lineRate()
   await pushInside(seed, 'bench/join', blobs)
   for (const node of cluster.nodes) await untilHeld(node, digests, sizeBytes, signal)
+  const others = [...cluster.nodes]
+  const givenBefore = await cpuSecondsOf(others)
   const cpuShare = startCpuMeter()
   const startedMs = machineMs()
   const joiner = await cluster.add()
   const heldMs = await untilHeld(joiner, digests, sizeBytes, signal)
   const busy = cpuShare()
+  const cpuSeconds = {
+    joiner: await cpuSecondsOf([joiner]),
+    others: (await cpuSecondsOf(others)) - givenBefore
+  }
   await untilReady(joiner, signal)
   const readyMs = machineMs()
   const { received } = await readMetrics(joiner)
@@ -66,7 +79,7 @@ async function join(cluster: Cluster, { size, link, nodes }: JoinOptions) {
     bench: 'join',
     nodes,
     sizeBytes,
-    blobs: BLOBS,
+    blobs: count,
     link,
     lineRateBytesPerSecond: Math.round(bytesPerSecond),
     boundSeconds,
@@ -74,6 +87,7 @@ async function join(cluster: Cluster, { size, link, nodes }: JoinOptions) {
     readySeconds: (readyMs - startedMs) / 1000,
     efficiency: boundSeconds / seconds,
     duplicateRatio: Math.max(0, received / sizeBytes - 1),
+    cpuSeconds,
     cpuShare: busy,
     peakRssBytes: await peakRssBytes(joiner.pid),
     valid: busy <= VALID_CPU_SHARE
@@ -84,9 +98,9 @@ async function untilReady(node: BenchNode, signal: AbortSignal): Promise<void> {
   while (!(await isReady(node))) await delay(ASK_MS, undefined, { signal })
 }
 
-function titleOf({ sizeBytes, nodes, link, medium }: Joined): string {
+function titleOf({ sizeBytes, blobs, nodes, link, medium }: Joined): string {
   const where = link === 'none' ? medium : `${medium}, ${formatRate(link)}`
-  return `join: an empty node beside ${nodes} that hold ${formatSize(sizeBytes)} (${where})`
+  return `join: an empty node beside ${nodes} that hold ${formatSize(sizeBytes)} in ${plural(blobs, 'blob')} (${where})`
 }
 
 function rowsOf(joined: Joined): [string, string][] {
@@ -97,6 +111,10 @@ function rowsOf(joined: Joined): [string, string][] {
     ['line rate, plain TCP', `${formatSize(joined.lineRateBytesPerSecond)}/s each way`],
     ['bound', `${joined.boundSeconds.toFixed(2)} s, so efficiency ${joined.efficiency.toFixed(3)}`],
     ['received twice', `${(100 * joined.duplicateRatio).toFixed(2)} %`],
+    [
+      'processor time',
+      `${joined.cpuSeconds.joiner.toFixed(1)} s from its start, ${joined.cpuSeconds.others.toFixed(1)} s of the others`
+    ],
     ['its peak memory', formatSize(joined.peakRssBytes)],
     ['processors busy', `${Math.round(100 * joined.cpuShare)} %${busy}`]
   ]

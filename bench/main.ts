@@ -121,6 +121,7 @@ program
   .command('join')
   .description('How soon does an empty node hold everything?')
   .addOption(sizeOption('of all that the others hold', '2GiB'))
+  .option('--blobs <count>', 'in how many blobs', count, 8)
   .option('--nodes <count>', 'nodes before the join', count, 3)
   .addOption(linkOption('200mbit'))
   .addOption(dataOption())

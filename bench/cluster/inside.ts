@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
+import { json } from 'node:stream/consumers'
 import { pushBlob } from '../../src/demo/client.ts'
 import { makeBlob } from '../../src/demo/image.ts'
 import { machineMs, type Pushed, type Task } from './task.ts'
@@ -9,8 +10,8 @@ const PARALLEL_PUSHES = 4
 
 const CHUNK = Buffer.alloc(256 * 1024)
 
-/** The program that `task.ts` runs where a node is: it does one task and prints what came of it. */
-console.log(JSON.stringify(await perform(JSON.parse(process.argv[2] ?? '') as Task)))
+/** The program that `task.ts` runs where a node is: it reads one task and prints what came of it. */
+console.log(JSON.stringify(await perform((await json(process.stdin)) as Task)))
 
 function perform(task: Task): Promise<unknown> {
   switch (task.kind) {

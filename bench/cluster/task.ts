@@ -70,9 +70,11 @@ export async function lineRate(
 }
 
 function start({ within }: BenchNode, task: Task): ChildProcess {
-  const program = [process.execPath, PROGRAM, JSON.stringify(task)]
-  const [command = process.execPath, ...args] = [...within, ...program]
-  return spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [command = process.execPath, ...args] = [...within, process.execPath, PROGRAM]
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  // Not as an argument: thousands of blobs are more than a command line takes.
+  child.stdin.end(JSON.stringify(task))
+  return child
 }
 
 async function answerOf(child: ChildProcess): Promise<string> {
