@@ -1,8 +1,9 @@
 import { constants } from 'node:fs'
-import { access, open, rename } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeDirectories } from './directories.ts'
 import { StarlingError, systemCode } from './errors.ts'
+import { replaceSmallFile } from './small-file.ts'
 
 /** Where a running node is reached, as `DATA/listening.json` has it. */
 export interface Listening {
@@ -29,11 +30,5 @@ export async function makeDataDir(dataDir: string): Promise<void> {
 /** Tells where the node is reached, all at once: nobody reads half of it. */
 export async function writeListening(dataDir: string, listening: Listening): Promise<void> {
   const path = join(dataDir, 'listening.json')
-  const file = await open(`${path}.new`, 'w')
-  try {
-    await file.writeFile(`${JSON.stringify(listening)}\n`)
-  } finally {
-    await file.close()
-  }
-  await rename(`${path}.new`, path)
+  await replaceSmallFile(path, `${JSON.stringify(listening)}\n`, 0o644)
 }

@@ -7,7 +7,7 @@ import { test } from 'node:test'
  * Who may import what of `src` (README, "Development"): top to bottom and never back. A folder is
  * named after itself, a file at the root of `src` without its ending.
  */
-const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline', 'directories']
+const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline', 'directories', 'small-file']
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
 const SHARED = [...BASE, 'json', 'manifest', 'metrics']
@@ -34,6 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'data-dir': BASE,
   deadline: [],
   directories: [],
+  'small-file': BASE,
   closers: [],
   log: BASE,
   'young-generation': [],

@@ -1,10 +1,10 @@
-import { open, readFile, rename } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
-import { StarlingError, systemCode } from '../errors.ts'
+import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { readSmallFile, replaceSmallFile } from '../small-file.ts'
 
 /** Who this node is: a key kept in the data directory, and the peer id that follows from it. */
 export interface Identity {
@@ -26,12 +26,12 @@ export async function openIdentity(dataDir: string, name: string, log: Log): Pro
   const privateKey = knownKey === undefined || renamed ? await createKey(keyFile) : knownKey
   // The name follows the key: a crash between the two leaves the old name and so makes yet another
   // key, never the old key under the new name.
-  if (knownName !== name) await replaceFile(nameFile, `${JSON.stringify({ name })}\n`)
+  if (knownName !== name) await replaceSmallFile(nameFile, `${JSON.stringify({ name })}\n`, 0o600)
   return { id: peerIdFromPrivateKey(privateKey).toString(), name, privateKey }
 }
 
 async function readKey(file: string): Promise<PrivateKey | undefined> {
-  const bytes = await readIfThere(file)
+  const bytes = await readSmallFile(file)
   if (bytes === undefined) return undefined
   try {
     return privateKeyFromProtobuf(bytes)
@@ -42,7 +42,7 @@ async function readKey(file: string): Promise<PrivateKey | undefined> {
 }
 
 async function readName(file: string): Promise<string | undefined> {
-  const bytes = await readIfThere(file)
+  const bytes = await readSmallFile(file)
   if (bytes === undefined) return undefined
   try {
     const parsed: unknown = JSON.parse(bytes.toString('utf8'))
@@ -57,38 +57,6 @@ async function readName(file: string): Promise<string | undefined> {
 
 async function createKey(file: string): Promise<PrivateKey> {
   const key = await generateKeyPair('Ed25519')
-  await replaceFile(file, privateKeyToProtobuf(key))
+  await replaceSmallFile(file, privateKeyToProtobuf(key), 0o600)
   return key
-}
-
-async function readIfThere(file: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function replaceFile(file: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${file}.new`
-  const handle = await open(temporary, 'w', 0o600)
-  try {
-    await handle.writeFile(content)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-  await rename(temporary, file)
-  await syncDirectory(dirname(file))
-}
-
-/** Makes the rename outlive a power cut: without it a known member could come back as a new one. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }

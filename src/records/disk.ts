@@ -1,4 +1,5 @@
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
+import { syncDirectory } from '../directories.ts'
 import { StarlingError, systemCode } from '../errors.ts'
 
 /**
@@ -30,14 +31,7 @@ export const nodeDisk: JournalDisk = {
   resume: async (path, offset) => journalFile(await open(path, 'r+'), offset),
   rename,
   remove: unlink,
-  async syncDirectory(path) {
-    const directory = await open(path)
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
-  }
+  syncDirectory
 }
 
 /** An error of the operating system in our words. */

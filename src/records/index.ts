@@ -1,7 +1,8 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { decode, encode, rfc8949EncodeOptions } from 'cborg'
 import { Level } from 'level'
+import { makeDirectories } from '../directories.ts'
 import { StarlingError, systemCode } from '../errors.ts'
 import { type Contents, readContents, UnsoundIndex } from './contents.ts'
 import type { RegisterChange } from './draft.ts'
@@ -71,7 +72,7 @@ export class RecordIndex {
    * `DATA_LOCKED` when another process has it.
    */
   static async open(options: IndexOptions): Promise<RecordIndex | undefined> {
-    await mkdir(options.directory, { recursive: true, mode: 0o700 })
+    await makeDirectories(options.directory, 0o700)
     const level = new Level<Buffer, Buffer>(options.directory, {
       keyEncoding: 'buffer',
       valueEncoding: 'buffer'

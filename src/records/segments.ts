@@ -1,5 +1,6 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeDirectories } from '../directories.ts'
 import { readSegment, SEGMENT_HEADER_BYTES } from './frame.ts'
 
 /** The end of a frame. The checksum is the frame's, 0 at the start of a segment. */
@@ -42,7 +43,7 @@ export function temporaryPath(directory: string, segment: number): string {
 
 /** Checks every frame of every segment; changes nothing but makes the directory if there is none. */
 export async function surveySegments(directory: string, mark?: Mark): Promise<Survey> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await makeDirectories(directory, 0o700)
   const names = await readdir(directory)
   const segments = names.flatMap(name => SEGMENT_NAME.exec(name)?.[1] ?? []).map(Number)
   const sizes = new Map<number, number>()

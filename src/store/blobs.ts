@@ -5,7 +5,7 @@ import type { Log } from '../log.ts'
 import { BlobFile } from './blob-file.ts'
 import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { Holdings } from './holdings.ts'
-import { blobPath, type Layout, layoutOf, makeDirectories } from './layout.ts'
+import { blobPath, type Layout, layoutOf, makeLayout } from './layout.ts'
 import { ManifestCopies } from './manifest-copies.ts'
 import type { BlobStat, Partial, Verified } from './partial.ts'
 import { Partials } from './partials.ts'
@@ -44,7 +44,7 @@ export class Blobs {
   static async open(options: BlobsOptions): Promise<Blobs> {
     const { dataDir, disk = nodeDisk, log, lockWaitMs, signal } = options
     const layout = layoutOf(dataDir)
-    await makeDirectories(disk, layout)
+    await makeLayout(disk, layout)
     const holdings = await Holdings.open({
       layout,
       disk,

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { syncDirectory } from '../directories.ts'
 import { StarlingError, systemCode } from '../errors.ts'
 
 /**
@@ -37,10 +38,7 @@ export const nodeDisk: Disk = {
     return new NodeFile(await open(path, constants.O_RDWR | constants.O_CREAT, 0o644))
   },
   rename,
-  async syncDirectory(path) {
-    await using directory = await open(path, 'r')
-    await directory.sync()
-  },
+  syncDirectory,
   async makeDirectory(path) {
     await mkdir(path, { recursive: true })
   },

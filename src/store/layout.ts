@@ -32,7 +32,7 @@ export function layoutOf(dataDir: string): Layout {
 }
 
 /** Makes what is absent of it, durably. Throws `DISK_FULL` or `DISK_FAILED`. */
-export async function makeDirectories(disk: Disk, layout: Layout): Promise<void> {
+export async function makeLayout(disk: Disk, layout: Layout): Promise<void> {
   const dataDir = dirname(layout.blobs)
   try {
     for (const path of [...layout.trees, layout.partial, layout.index]) {

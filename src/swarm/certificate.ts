@@ -1,8 +1,7 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto'
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { readSmallFile, replaceSmallFile } from '../small-file.ts'
 
 /** The key and the self-signed certificate with which a node meets its peers on the blob plane. */
 export interface Credentials {
@@ -26,17 +25,16 @@ export async function openCredentials(options: {
   const { dataDir, log } = options
   const keyPath = join(dataDir, 'transfer.key')
   const certPath = join(dataDir, 'transfer.crt')
-  const key = await readIfThere(keyPath)
-  const cert = await readIfThere(certPath)
+  const key = await textOf(keyPath)
+  const cert = await textOf(certPath)
   if (key !== undefined && cert !== undefined) {
     const kept = paired(key, cert)
     if (kept !== undefined) return kept
     log.warn({ keyPath, certPath }, 'transfer certificate unusable, made anew')
   }
   const made = await createCredentials()
-  await mkdir(dataDir, { recursive: true })
-  await writeDurably(dataDir, keyPath, made.key, 0o600)
-  await writeDurably(dataDir, certPath, made.cert, 0o644)
+  await replaceSmallFile(keyPath, made.key, 0o600)
+  await replaceSmallFile(certPath, made.cert, 0o644)
   return made
 }
 
@@ -79,28 +77,6 @@ function paired(key: string, cert: string): Credentials | undefined {
   }
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function writeDurably(
-  directory: string,
-  path: string,
-  text: string,
-  mode: number
-): Promise<void> {
-  const temporary = `${path}.new`
-  {
-    await using file = await open(temporary, 'w', mode)
-    await file.writeFile(text)
-    await file.datasync()
-  }
-  await rename(temporary, path)
-  await using parent = await open(directory, 'r')
-  await parent.sync()
+async function textOf(path: string): Promise<string | undefined> {
+  return (await readSmallFile(path))?.toString('utf8')
 }
