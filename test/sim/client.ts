@@ -30,7 +30,7 @@ export class Client {
   /** Pushes as clients do: what the node says it has is not uploaded. */
   async push(node: SimNode, place: Place, image: SimImage): Promise<Change> {
     const { repository, tag } = place
-    const change = this.#begin('push', place, image)
+    const change = this.#begin(node, 'push', place, image)
     await this.#asked(node, change, async () => {
       for (const { digest, bytes } of image.blobs) {
         const isThere = await node.content.hasBlob(repository, digest, 'pusher', never())
@@ -46,7 +46,7 @@ export class Client {
     const { repository, tag } = place
     const image = images.get((await node.records.tag(repository, tag))?.digest ?? noDigest)
     if (image === undefined) return
-    const change = this.#begin('untag', place, image)
+    const change = this.#begin(node, 'untag', place, image)
     change.replaced = image.digest
     await this.#asked(node, change, () => node.content.deleteTag(repository, tag))
   }
@@ -55,7 +55,7 @@ export class Client {
     const { repository, tag } = place
     const image = images.get((await node.records.tag(repository, tag))?.digest ?? noDigest)
     if (image === undefined) return
-    const change = this.#begin('unlink', place, image)
+    const change = this.#begin(node, 'unlink', place, image)
     change.replaced = image.digest
     const tags = await Array.fromAsync(tagsOf(node.records, repository))
     change.tags = tags.filter(each => each.digest === image.digest).map(each => each.tag)
@@ -73,9 +73,9 @@ export class Client {
     }
   }
 
-  #begin(kind: Change['kind'], { repository, tag }: Place, image: SimImage): Change {
+  #begin(node: SimNode, kind: Change['kind'], { repository, tag }: Place, image: SimImage): Change {
     const beganMs = this.#simulation.world.nowMs
-    return this.#history.begin({ kind, repository, tag, image, beganMs })
+    return this.#history.begin({ kind, repository, tag, image, boot: node.mesh.boot, beganMs })
   }
 
   async #asked(

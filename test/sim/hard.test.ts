@@ -141,6 +141,25 @@ hard(
   }
 )
 
+hard(
+  'a delete leaves standing what was pushed anew where its node could not know of it',
+  async seed => {
+    const stage = await Stage.ready(seed)
+    await stage.push(2, 'v1', 'both')
+    await stage.push(2, 'v2', 'one')
+    stage.split(1)
+    assert.equal((await stage.push(1, 'again', 'both')).outcome, 'warned')
+    await stage.unlink(2, 'v1')
+    await stage.unlink(2, 'v2')
+    await stage.converge()
+    for (const { records } of stage.simulation.nodes) {
+      assert.equal((await records.tag('app', 'again'))?.digest, stage.image('both').digest)
+      assert.ok(await records.link('app', stage.image('both').digest))
+      assert.equal(await records.link('app', stage.image('one').digest), undefined)
+    }
+  }
+)
+
 hard('a node that was paused while a tag moved answers with the new image', async seed => {
   const stage = await Stage.ready(seed)
   await stage.push(1, 'v1', 'old')

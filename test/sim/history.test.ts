@@ -45,7 +45,9 @@ test('a tag may not say what nobody pushed', () => {
 /** Each lasts no time, and the next begins a millisecond later. */
 function asked(history: History, kind: Change['kind'], image: SimImage, outcome: Outcome): Change {
   const beganMs = history.changes.length + 1
-  const change = history.begin({ kind, repository: 'app', tag: 'v1', image, beganMs })
+  const change = history.begin({
+    ...{ kind, repository: 'app', tag: 'v1', image, boot: 'here', beganMs }
+  })
   change.endedMs = beganMs
   change.outcome = outcome
   return change

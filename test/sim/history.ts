@@ -1,4 +1,5 @@
 import type { Digest } from '../../src/digest.ts'
+import { covers } from '../../src/records/merge.ts'
 import type { StampedRecord } from '../../src/records/record.ts'
 import type { SimImage } from './images.ts'
 
@@ -27,6 +28,8 @@ export interface Change {
   outcome: Outcome
   /** The records that it has written. */
   readonly written: StampedRecord[]
+  /** The process that was asked. */
+  readonly boot: string
   /** Processes, by boot, that the node saw live when it acknowledged. */
   liveAtEnd: ReadonlySet<string>
   /** K' when it was acknowledged, and how many disks with a copy were lost since. */
@@ -38,7 +41,9 @@ export interface Change {
 export class History {
   readonly changes: Change[] = []
 
-  begin(change: Pick<Change, 'kind' | 'repository' | 'tag' | 'image' | 'beganMs'>): Change {
+  begin(
+    change: Pick<Change, 'kind' | 'repository' | 'tag' | 'image' | 'boot' | 'beganMs'>
+  ): Change {
     const begun: Change = {
       ...change,
       ...{ replaced: undefined, tags: [], endedMs: undefined, outcome: 'unknown', written: [] },
@@ -60,14 +65,20 @@ export class History {
     )
   }
 
-  /** Deletes of images that were answered, and that no push may have come after. */
+  /**
+   * Deletes of images that were answered, and that no push may have come after. A delete takes what
+   * its node has seen (design, section 5): a push that it had not, it leaves standing.
+   */
   standingDeletes(): Change[] {
     return this.changes.filter(
       unlink =>
         unlink.kind === 'unlink' &&
         unlink.outcome === 'acknowledged' &&
         !this.changes.some(
-          other => other.kind === 'push' && isSameImage(other, unlink) && mayFollow(other, unlink)
+          other =>
+            other.kind === 'push' &&
+            isSameImage(other, unlink) &&
+            (mayFollow(other, unlink) || isUnseen(other, unlink))
         )
     )
   }
@@ -157,6 +168,14 @@ function isSameImage(a: Change, b: Change): boolean {
 function mayFollow(change: Change, before: Change): boolean {
   const isOver = change.outcome !== 'unknown' && change.endedMs !== undefined
   return change !== before && !(isOver && (change.endedMs ?? 0) < before.beganMs)
+}
+
+/** Whether an image was linked where the node that deleted it did not know, and did not have to. */
+function isUnseen(push: Change, unlink: Change): boolean {
+  if (isAcknowledged(push) && push.liveAtEnd.has(unlink.boot)) return false
+  const links = push.written.filter(({ kind }) => kind === 'link')
+  const graves = unlink.written.filter(({ kind }) => kind === 'link')
+  return links.some(link => !graves.some(grave => covers(grave, link)))
 }
 
 function at({ beganMs, image, repository, tag }: Change): string {
