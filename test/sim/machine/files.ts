@@ -31,6 +31,11 @@ export async function readdir(path: string): Promise<string[]> {
   return diskNow().names(path)
 }
 
+/** Every directory is there, for files here have names of their own. */
+export async function stat(): Promise<{ isDirectory(): boolean }> {
+  return { isDirectory: () => true }
+}
+
 export async function mkdir(): Promise<void> {}
 
 /** Only ever an index that is made anew. */
