@@ -136,7 +136,7 @@ function firstGiven(setting: AnySetting, sources: readonly Source[]): Given {
   return { texts, origin: `--${setting.flag} (default)` }
 }
 
-/** A variable that was ignored may be the one that was meant. */
+/** A line for each. A variable that was ignored may be the one that was meant. */
 function refuse(problems: readonly string[], warnings: readonly string[] = []): void {
   if (problems.length === 0) return
   throw new StarlingError('CONFIG_INVALID', [...problems, ...warnings].join('\n'), {

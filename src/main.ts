@@ -84,6 +84,14 @@ function report(error: unknown): ExitCode {
   // What an operator did is said in a line; what we did, in the log with its stack.
   const isOurs = !(error instanceof StarlingError) || error.code === 'UNKNOWN'
   if (log !== undefined && isOurs) log.error({ err: error }, 'node failed')
-  else if (!stop.aborted) console.error(error instanceof Error ? `error: ${error.message}` : error)
+  else if (!stop.aborted) console.error(error instanceof Error ? linesOf(error) : error)
   return code
+}
+
+/** Several settings may be wrong at once, each in a line of its own. */
+function linesOf({ message }: Error): string {
+  return message
+    .split('\n')
+    .map(line => `error: ${line}`)
+    .join('\n')
 }

@@ -10,7 +10,7 @@ import { test } from 'node:test'
 const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline', 'directories', 'small-file']
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
-const SHARED = [...BASE, 'json', 'manifest', 'metrics']
+const SHARED = [...BASE, 'json', 'manifest', 'metrics', 'happening']
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The version is in package.json.
   main: ['demo', 'daemon', 'config', ...SIDES, ...SHARED, 'package.json', 'young-generation'],
@@ -28,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   metrics: BASE,
   manifest: [...BASE, 'json'],
   json: BASE,
+  happening: BASE,
   digest: BASE,
   errors: BASE,
   clock: BASE,

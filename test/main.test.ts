@@ -32,6 +32,13 @@ test('wrong usage exits 2 and says what was expected', async () => {
   }
 })
 
+test('each of several wrong settings is an error in a line of its own', async () => {
+  const { stderr } = await starling('serve --mesh nowhere --copies none')
+  const lines = stderr.trimEnd().split('\n')
+  assert.equal(lines.length, 2)
+  for (const line of lines) assert.match(line, /^error: --(mesh|copies): expected/)
+})
+
 test('asking for help or the version is no error', async () => {
   const [help, version] = await Promise.all([starling('serve --help'), starling('--version')])
   assert.equal(help.code, 0)

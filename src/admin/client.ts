@@ -1,11 +1,11 @@
 import type { IncomingMessage } from 'node:http'
-import { StarlingError, systemCode } from '../errors.ts'
+import { StarlingError } from '../errors.ts'
+import type { Happening } from '../happening.ts'
 import { controlSocket } from './control.ts'
-import type { HappeningDocument } from './happening.ts'
 import type { ImagePage, ImageReference } from './introspection.ts'
 import { ask, linesOf, type Question } from './line-stream.ts'
 import { formatReference } from './reference.ts'
-import { locked, refusal } from './refusal.ts'
+import { locked, refusal, unreachable } from './refusal.ts'
 import type { CopiesDocument, StatusDocument } from './status.ts'
 
 /** A node that answers takes milliseconds; one that is stopped or hung would never. */
@@ -28,7 +28,7 @@ export interface AdminClient {
   status(page: ImagePage, signal: AbortSignal): Promise<StatusDocument>
   copies(reference: ImageReference, signal: AbortSignal): Promise<CopiesDocument>
   /** What the node has heard of lately and, when following, hears of until the signal aborts. */
-  events(follow: boolean, signal: AbortSignal): AsyncIterable<HappeningDocument>
+  events(follow: boolean, signal: AbortSignal): AsyncIterable<Happening>
 }
 
 /** A node on this machine, through the socket in its data directory. */
@@ -63,7 +63,7 @@ function client(where: string, base: URL, socketPath?: string): AdminClient {
       linesOf({
         ...question('events', { follow: String(follow) }, signal),
         silenceMs: EVENTS_SILENCE_MS
-      }) as AsyncIterable<HappeningDocument>
+      }) as AsyncIterable<Happening>
   }
 }
 
@@ -85,16 +85,15 @@ async function getJson(get: Question): Promise<unknown> {
     const response = await ask({ ...get, signal: AbortSignal.any([get.signal, deadline]) })
     const body = await readBody(response)
     if (response.statusCode === 200) return JSON.parse(body)
-    if (response.statusCode === 401 || response.statusCode === 403) throw locked(get.where)
-    throw refusal(get.where, `it answered ${response.statusCode}`)
+    const { statusCode } = response
+    if (statusCode === 401 || statusCode === 403) throw locked(get.where, statusCode, get.url)
+    throw refusal(get.where, `it answered ${statusCode}`)
   } catch (cause) {
     get.signal.throwIfAborted()
     if (cause instanceof StarlingError) throw cause
     if (cause instanceof SyntaxError) throw refusal(get.where, 'it answered no JSON', cause)
-    const why = deadline.aborted
-      ? `nothing within ${ANSWER_TIMEOUT_MS / 1_000} s`
-      : (systemCode(cause) ?? String(cause))
-    throw new StarlingError('UNAVAILABLE', `no node answers at ${get.where}: ${why}`, { cause })
+    const why = deadline.aborted ? `nothing within ${ANSWER_TIMEOUT_MS / 1_000} s` : undefined
+    throw unreachable(get.where, cause, why)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Digest } from '../digest.ts'
-import type { HappeningDocument } from './happening.ts'
+import type { Happening } from '../happening.ts'
 import type { CopiesDocument, StatusDocument } from './status.ts'
 
 /** What the outside may ask of a running node. Implemented where the parts are joined. */
@@ -9,9 +9,9 @@ export interface Introspection {
   /** Who holds an image; not known here is an answer too, since it may yet come. */
   copies(reference: ImageReference): Promise<CopiesDocument>
   /** What the node has heard of lately, oldest first. */
-  past(): readonly HappeningDocument[]
+  past(): readonly Happening[]
   /** The same, and then what it hears of until the signal aborts. */
-  follow(signal: AbortSignal): AsyncIterable<HappeningDocument>
+  follow(signal: AbortSignal): AsyncIterable<Happening>
   /** Metrics in the Prometheus text format. */
   metrics(): Promise<string>
 }

@@ -1,8 +1,8 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { createInterface } from 'node:readline'
-import { StarlingError, systemCode } from '../errors.ts'
-import { locked, refusal } from './refusal.ts'
+import { StarlingError } from '../errors.ts'
+import { locked, refusal, unreachable } from './refusal.ts'
 
 /** A question to a node, through a socket or at a URL. */
 export interface Question {
@@ -41,7 +41,7 @@ export async function* linesOf(
     const either = AbortSignal.any([signal, silence.signal])
     const response = await ask({ ...question, signal: either })
     const { statusCode } = response
-    if (statusCode === 401 || statusCode === 403) throw locked(where)
+    if (statusCode === 401 || statusCode === 403) throw locked(where, statusCode, question.url)
     if (statusCode !== 200) throw refusal(where, `it answered ${statusCode}`)
     for await (const line of createInterface(response)) {
       timer.refresh()
@@ -52,10 +52,8 @@ export async function* linesOf(
     signal.throwIfAborted()
     if (cause instanceof StarlingError) throw cause
     if (cause instanceof SyntaxError) throw refusal(where, 'it answered no JSON', cause)
-    const why = silence.signal.aborted
-      ? `nothing within ${silenceMs / 1_000} s`
-      : (systemCode(cause) ?? String(cause))
-    throw new StarlingError('UNAVAILABLE', `no node answers at ${where}: ${why}`, { cause })
+    const why = silence.signal.aborted ? `nothing within ${silenceMs / 1_000} s` : undefined
+    throw unreachable(where, cause, why)
   } finally {
     clearTimeout(timer)
   }

@@ -6,9 +6,10 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { withDeadline } from '../deadline.ts'
 import { type Digest, parseDigest } from '../digest.ts'
-import { ERROR_CODES, type ErrorCode, StarlingError, systemCode } from '../errors.ts'
+import { ERROR_CODES, type ErrorCode, StarlingError } from '../errors.ts'
 import { MANIFEST_TYPES } from '../manifest.ts'
 import { controlSocket } from './control.ts'
+import { locked, unreachable } from './refusal.ts'
 import { warningsIn } from './warning-header.ts'
 
 /** How long a push of a manifest is tried again while other nodes are still copying. */
@@ -134,15 +135,18 @@ export class RegistryClient {
     const request = url.protocol === 'https:' ? httpsRequest : httpRequest
     const through = this.#socketPath !== undefined && { socketPath: this.#socketPath }
     const sent = request(url, { ...through, method, headers, signal, agent: false })
-    sent.once('response', resolve).once('error', reject)
+    sent.once('error', reject).once('response', response => {
+      if (response.statusCode !== 401) return resolve(response)
+      response.resume()
+      reject(locked(where, 401, url))
+    })
     // An answer may come before all is sent; then it is what counts.
     if (body === undefined || Buffer.isBuffer(body)) sent.end(body)
     else pipeline(body, sent).catch(reject)
     return promise.catch((cause: unknown) => {
       signal.throwIfAborted()
       if (cause instanceof StarlingError) throw cause
-      const why = systemCode(cause) ?? String(cause)
-      throw new StarlingError('UNAVAILABLE', `no node answers at ${where}: ${why}`, { cause })
+      throw unreachable(where, cause)
     })
   }
 }

@@ -4,6 +4,7 @@ import type {
   ImageStatus,
   LostImage,
   LostStatus,
+  PeerStatus,
   StatusDocument
 } from './status.ts'
 
@@ -35,6 +36,7 @@ export function renderStatus(status: StatusDocument): string {
     ...lines,
     ...section('clocks that differ', clocks),
     ...section('peers', peers),
+    ...farewell(status.peers),
     ...section('images', status.images.map(rowOf)),
     ...section('transfers', transfers),
     ...section('with fewer copies than asked for', status.degraded.map(rowOf)),
@@ -64,6 +66,12 @@ export function renderCopies({ reference, digest, nodes }: CopiesDocument): stri
     })
   const line = `${reference} is on ${holders.length} of ${count(nodes.length, 'node')}`
   return others.length === 0 ? line : `${line}; ${others.join(', ')}`
+}
+
+/** What an operator can do about a member that is away for good; who comes back needs nothing. */
+function farewell(peers: readonly PeerStatus[]): string[] {
+  const away = peers.find(({ state }) => state === 'away')
+  return away === undefined ? [] : [`  one that never comes back: starling forget ${away.name}`]
 }
 
 function imageRow(

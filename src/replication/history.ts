@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Digest } from '../digest.ts'
+import type { Change, Happening } from '../happening.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Applied, Records } from '../records/records.ts'
 
@@ -7,43 +7,6 @@ import type { Applied, Records } from '../records/records.ts'
 const MAX_REMEMBERED = 1_000
 /** What a reader may be behind before it is told that something is left out. */
 const MAX_WAITING = 10_000
-
-/** Something that changed, as this node heard of it. */
-export type Change =
-  | {
-      readonly kind: 'tag'
-      readonly repository: string
-      readonly tag: string
-      readonly digest: Digest
-      /** What it pointed at; `null` for a new tag. */
-      readonly before: Digest | null
-      /** Whether two nodes moved it without knowing of each other. */
-      readonly conflict: boolean
-    }
-  | {
-      readonly kind: 'untag'
-      readonly repository: string
-      readonly tag: string
-      readonly before: Digest
-    }
-  | {
-      readonly kind: 'manifest' | 'manifest-deleted'
-      readonly repository: string
-      readonly digest: Digest
-    }
-  | {
-      readonly kind: 'member'
-      readonly id: string
-      readonly name: string
-      readonly state: 'live' | 'away' | 'gone'
-    }
-  /** The reader was too slow: so many changes are not told. */
-  | { readonly kind: 'left-out'; readonly changes: number }
-
-export type Happening = Change & {
-  /** The wall clock of this node when it heard of it, as RFC 3339 has it. */
-  readonly at: string
-}
 
 /** Remembers what changed of late, and tells those who follow. */
 export class History {

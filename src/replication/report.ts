@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
+import type { Happening } from '../happening.ts'
 import type { Hold } from '../mesh/member.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
@@ -11,7 +12,7 @@ import type { Cluster } from './cluster.ts'
 import type { Copies } from './copies.ts'
 import type { DiskWatch } from './disk-space.ts'
 import type { Downloads } from './downloads.ts'
-import type { Happening, History } from './history.ts'
+import type { History } from './history.ts'
 import type { Inventory } from './inventory.ts'
 import type { Losses } from './losses.ts'
 import type { Owed } from './owed.ts'
@@ -75,7 +76,10 @@ export class Report {
         uptimeSeconds: Math.round((clock.monotonic() - this.#startedMs) / 1000)
       },
       ...this.readiness(),
-      peers: mesh.peers().map(describePeer),
+      peers: mesh
+        .peers()
+        .filter(({ state }) => state !== 'gone')
+        .map(describePeer),
       holders: this.#holders(),
       blobs: { held: count, missing: inventory.missing().size, bytesHeld: bytes },
       images: await this.#images(page),

@@ -166,7 +166,8 @@ export class Holdings {
 
   async #dropDamaged(digest: Digest, reason: string): Promise<void> {
     const { log } = this.#options
-    log.error({ digest, reason }, 'blob lost')
+    // Peers give it again; what none of them has, the status names as lost.
+    log.warn({ digest, reason }, 'damaged blob dropped')
     await this.#drop(digest).catch(error => {
       log.warn({ digest, err: error }, 'damaged blob not removed')
     })

@@ -87,6 +87,7 @@ test('a status is a table for people and a line of JSON for scripts', async () =
   assert.match(table.text, /3 blobs held \(5\.0 MiB\), 1 missing/)
   assert.match(table.text, /two +live +10\.0\.0\.2:5052 +0 missing/)
   assert.match(table.text, /six +away +10\.0\.0\.6:5052 +missing unknown/)
+  assert.match(table.text, /one that never comes back: starling forget six\n/)
   assert.match(table.text, /team\/app:v1 +sha256:abababababab +4\.8 MiB +copies 2 of 2/)
   assert.match(table.text, /1\.0 KiB of 2\.0 KiB +from two/)
   const line = new Notebook()

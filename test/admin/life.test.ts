@@ -9,17 +9,17 @@ import { runForget } from '../../src/admin/commands/forget.ts'
 import { runLs } from '../../src/admin/commands/ls.ts'
 import { openControl } from '../../src/admin/control.ts'
 import { controlOfData } from '../../src/admin/control-client.ts'
-import type { HappeningDocument } from '../../src/admin/happening.ts'
 import { isCode } from '../../src/errors.ts'
+import type { Happening } from '../../src/happening.ts'
 import { silentLog } from '../../src/log.ts'
 import { DIGEST, Notebook, ScriptedNode } from './scripted-node.ts'
 
 const { signal } = new AbortController()
-const MOVED: HappeningDocument = {
+const MOVED: Happening = {
   ...{ at: '2026-11-22T20:00:00.000Z', kind: 'tag', repository: 'team/app', tag: 'v1' },
   ...{ digest: DIGEST, before: null, conflict: false }
 }
-const LOST: HappeningDocument = {
+const LOST: Happening = {
   ...{ at: '2026-11-22T20:00:01.000Z', kind: 'member', id: '12D3', name: 'six', state: 'away' }
 }
 
@@ -35,8 +35,8 @@ test('ls lists every tag, or those of one repository', async t => {
   const image = JSON.parse(json.text) as { tag: string; holders: number }
   assert.deepEqual([image.tag, image.holders], ['v1', 2])
   const other = new Notebook()
-  assert.equal(await runLs({ ...command, screen: other, repository: 'team/other' }), 0)
-  assert.equal(other.text, '')
+  const unknown = runLs({ ...command, screen: other, repository: 'team/other' })
+  await assert.rejects(unknown, error => isCode(error, 'NAME_UNKNOWN'))
 })
 
 test('events tells what the node remembers, and ends there when it is not to follow', async t => {

@@ -1,4 +1,3 @@
-import type { HappeningDocument } from '../../src/admin/happening.ts'
 import type {
   ImagePage,
   ImageReference,
@@ -15,6 +14,7 @@ import type {
 import { formatReference } from '../../src/admin/reference.ts'
 import type { CopiesDocument, NodeCopy, StatusDocument } from '../../src/admin/status.ts'
 import { parseDigest } from '../../src/digest.ts'
+import type { Happening } from '../../src/happening.ts'
 
 export const DIGEST = parseDigest(`sha256:${'ab'.repeat(32)}`)
 
@@ -91,13 +91,13 @@ export class ScriptedNode implements Introspection, Operations {
     return { reference: formatReference(reference), digest, nodes: nodes ?? [] }
   }
 
-  readonly happenings: HappeningDocument[] = []
+  readonly happenings: Happening[] = []
 
-  past(): readonly HappeningDocument[] {
+  past(): readonly Happening[] {
     return this.happenings
   }
 
-  async *follow(signal: AbortSignal): AsyncGenerator<HappeningDocument, void> {
+  async *follow(signal: AbortSignal): AsyncGenerator<Happening, void> {
     yield* this.happenings
     await new Promise(resolve => signal.addEventListener('abort', resolve))
   }

@@ -42,15 +42,14 @@ test('a member that is gone for good is forgotten everywhere, and a push needs i
   await two.kill()
   await one.statusWhere('to miss it', ({ peers }) => peers[0]?.state === 'away')
   await starling(one, 'forget', 'node-2')
-  const { peers } = await one.status()
-  assert.ok(peers.every(({ state }) => state === 'gone'))
+  assert.deepEqual((await one.status()).peers, [])
   await pushImage(at(one, 'v2'), makeImage([100]))
   assert.deepEqual((await one.status()).degraded, [])
   assert.ok(has(await eventsAt(one), { kind: 'member', name: 'node-2', state: 'gone' }))
 
   await one.kill()
   const again = await cluster.restart(one, 'kept')
-  assert.ok((await again.status()).peers.every(({ state }) => state === 'gone'))
+  assert.deepEqual((await again.status()).peers, [])
   const listed = JSON.parse(await starling(again, 'ls', '--json')) as Record<string, unknown>
   assert.deepEqual(
     [listed['repository'], listed['tag'], listed['copies'], listed['holders']],

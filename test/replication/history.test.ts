@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Happening } from '../../src/happening.ts'
 import { Events } from '../../src/mesh/events.ts'
 import type { MeshEvents } from '../../src/mesh/mesh-options.ts'
 import type { Applied } from '../../src/records/records.ts'
-import { type Happening, History } from '../../src/replication/history.ts'
+import { History } from '../../src/replication/history.ts'
 import { named } from './fixtures.ts'
 
 const clock = { now: () => 0, monotonic: () => 0 }

@@ -3,11 +3,12 @@ import { once } from 'node:events'
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { pino } from 'pino'
 import { systemClock } from '../../src/clock.ts'
 import { type Digest, digestOf } from '../../src/digest.ts'
 import { isCode } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
-import type { Blobs } from '../../src/store/blobs.ts'
+import { Blobs } from '../../src/store/blobs.ts'
 import { blobPath, layoutOf } from '../../src/store/layout.ts'
 import { Pace } from '../../src/store/pace.ts'
 import { Scrub } from '../../src/store/scrub.ts'
@@ -30,6 +31,26 @@ test('a check finds a flipped byte, a cut file and a missing one, and lets the s
     assert.equal(await blobs.check(digest, eager), 'gone')
   }
   assert.deepEqual(lost, [flipped, cut, missing])
+})
+
+test('rot that peers heal is a warning: no operator must act', async t => {
+  const dataDir = await scratch(t)
+  const lines: { level: string; msg: string }[] = []
+  const log = pino(
+    { formatters: { level: level => ({ level }) } },
+    { write: line => lines.push(JSON.parse(line)) }
+  )
+  const blobs = await Blobs.open({ dataDir, log })
+  t.after(() => blobs.close())
+  const bytes = someBytes(100)
+  await blobs.put(bytes, digestOf(bytes))
+  await flip(dataDir, digestOf(bytes))
+  await blobs.check(digestOf(bytes), eager)
+  const told = lines.filter(({ msg }) => msg === 'damaged blob dropped')
+  assert.deepEqual(
+    told.map(({ level }) => level),
+    ['warn']
+  )
 })
 
 test('a reader of a blob that is found rotten gets no further byte', async t => {

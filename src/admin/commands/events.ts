@@ -1,5 +1,5 @@
 import type { AdminClient } from '../client.ts'
-import { renderChange } from '../happening.ts'
+import { renderChange } from '../render-change.ts'
 import { EXIT, type ExitCode, type Screen } from './outcome.ts'
 
 export interface EventsCommand {

@@ -1,3 +1,4 @@
+import { StarlingError } from '../../errors.ts'
 import type { AdminClient } from '../client.ts'
 import { renderImages } from '../render.ts'
 import type { ImageStatus } from '../status.ts'
@@ -16,23 +17,31 @@ export interface LsCommand {
 /** As many as a node gives at once. */
 const PAGE = 1_000
 
-/** Lists every tag that a node knows. Throws `UNAVAILABLE` when there is no node. */
+/**
+ * Lists every tag that a node knows.
+ *
+ * @throws `UNAVAILABLE` when there is no node, `NAME_UNKNOWN` when the repository has no tags
+ */
 export async function runLs(command: LsCommand): Promise<ExitCode> {
   const { client, screen, repository, json, signal } = command
   // Every tag sorts after the empty one, which does not exist.
   let after: { repository: string; tag: string } | undefined
+  let isKnown = repository === undefined
   for (;;) {
     const page = { limit: PAGE, ...(after !== undefined && { after }) }
     const { images, holders } = await client.status(page, signal)
     const shown = images.filter(
       image => repository === undefined || image.repository === repository
     )
+    isKnown ||= shown.length > 0
     if (shown.length > 0) screen.write(json ? lines(shown, holders) : renderImages(shown, holders))
     const last = images.at(-1)
-    if (last === undefined || images.length < PAGE) return EXIT.done
-    if (repository !== undefined && last.repository > repository) return EXIT.done
+    const isPast = repository !== undefined && last !== undefined && last.repository > repository
+    if (last === undefined || images.length < PAGE || isPast) break
     after = { repository: last.repository, tag: last.tag }
   }
+  if (isKnown) return EXIT.done
+  throw new StarlingError('NAME_UNKNOWN', `no tag of ${repository} is known`)
 }
 
 function lines(images: readonly ImageStatus[], holders: number): string {

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo, Server } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { clientOfUrl } from '../../src/admin/client.ts'
+import { RegistryClient } from '../../src/admin/registry-client.ts'
+import { digestOf } from '../../src/digest.ts'
+import { isCode } from '../../src/errors.ts'
+import { certificate } from '../registry/certificates.ts'
+
+const { signal } = new AbortController()
+const DIGEST = digestOf(Buffer.from('blob'))
+
+test('a node with a certificate that nobody here knows is not just silent: it is said what to set', async t => {
+  const url = await listen(t, createTlsServer(await certificate('self'), refuseWith(500)), 'https')
+  for (const ask of questionsTo(url)) {
+    await assert.rejects(ask, error => {
+      assert.ok(isCode(error, 'UNAVAILABLE'))
+      assert.match(error.message, /^https:.*NODE_EXTRA_CA_CERTS=.*\(DEPTH_ZERO_SELF_SIGNED_CERT\)$/)
+      return true
+    })
+  }
+})
+
+test('TLS spoken to a port without it is told from a node that is not there', async t => {
+  const url = await listen(t, createServer(refuseWith(500)), 'https')
+  for (const ask of questionsTo(url)) await assert.rejects(ask, /try http:\/\/ instead of https:/)
+})
+
+test('who is not let in is told how to give a user, or that the one given does not do', async t => {
+  const url = await listen(t, createServer(refuseWith(401)), 'http')
+  const way = `give them as --url http://USER:PASSWORD@${url.host}`
+  for (const ask of questionsTo(url)) {
+    await assert.rejects(ask, {
+      message: `the node at ${url.origin} wants a user and a password: ${way}`
+    })
+  }
+  url.username = 'ada'
+  url.password = 'secret'
+  for (const ask of questionsTo(url)) {
+    await assert.rejects(ask, error => {
+      assert.ok(isCode(error, 'DENIED'))
+      assert.match(
+        error.message,
+        /does not know the user ada, or not with this password: give them/
+      )
+      assert.doesNotMatch(error.message, /secret/)
+      return true
+    })
+  }
+})
+
+/** One after the other, of the admin port and of the registry. */
+function* questionsTo(url: URL): Generator<Promise<unknown>, void> {
+  yield clientOfUrl(url).status({ limit: 0 }, signal)
+  yield Array.fromAsync(clientOfUrl(url).events(false, signal))
+  yield RegistryClient.ofUrl(url).hasBlob('team/app', DIGEST, signal)
+}
+
+function refuseWith(status: number): RequestListener {
+  return (_request, response) => {
+    response.writeHead(status).end('{}')
+  }
+}
+
+async function listen(t: TestContext, server: Server, scheme: string): Promise<URL> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  return new URL(`${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`)
+}
