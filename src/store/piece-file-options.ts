@@ -14,8 +14,7 @@ export interface PieceFileOptions extends PiecePlace {
   readonly syncEveryBytes?: number
   /** Makes it a blob under its digest, or drops it when that blob is held. */
   readonly settle: (digest: Digest, verified: Verified) => Promise<BlobStat>
-  /** Takes a name for it, or throws `UNAVAILABLE`; and lets one go. */
-  readonly takeName: (name: string) => void
-  readonly freeName: (name: string) => void
+  /** Called once it is no longer open: its name is free. */
+  readonly ended: () => void
   readonly signal?: AbortSignal
 }

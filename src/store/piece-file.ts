@@ -49,7 +49,7 @@ export class PieceFile {
       const opened = await PieceStorage.open(options, { pieceBytes, sizeBytes }, signal)
       return new PieceFile(options, opened.storage, opened.held)
     } catch (error) {
-      options.freeName(name)
+      options.ended()
       signal?.throwIfAborted()
       throw diskError(error, `opening the pieces of ${name}`)
     }
@@ -162,20 +162,11 @@ export class PieceFile {
     this.#checkOpen()
     const { sizeBytes } = this.#map
     if (sizeBytes === undefined || !this.#map.isWhole) {
-      throw new StarlingError('SIZE_INVALID', `${this.#storage.name} is not whole`)
+      throw new StarlingError('SIZE_INVALID', `${this.#options.name} is not whole`)
     }
     const done = this.#commit(expected, sizeBytes)
     this.#state = { kind: 'committing', done: done.catch(ignore) }
     return done
-  }
-
-  /** Goes on under another name. Throws `UNAVAILABLE` when somebody has that open. */
-  async adopt(name: string): Promise<void> {
-    this.#checkOpen()
-    const { takeName, freeName } = this.#options
-    const before = this.#storage.name
-    takeName(name)
-    await this.#orDiscard(this.#storage.rename(name)).finally(() => freeName(before))
   }
 
   /** Gives up: the file is removed. A commit under way is let through. */
@@ -279,7 +270,7 @@ export class PieceFile {
     await remove().catch(ignore)
     await this.#storage.closeClaims().catch(ignore)
     await this.#release()
-    this.#options.freeName(this.#storage.name)
+    this.#options.ended()
   }
 
   async #release(): Promise<void> {

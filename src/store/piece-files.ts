@@ -55,13 +55,12 @@ export class PieceFiles {
   /** Opens or resumes one. Throws `UNAVAILABLE` while somebody else has it open. */
   async open(name: string, shape: PiecesShape): Promise<PieceFile> {
     const { directory, disk, settle } = this.#options
-    this.#take(name, 'opening')
+    this.#take(name)
     const file = await PieceFile.open({
       ...{ directory, disk, settle, name },
       algorithm: 'sha256',
       ...shape,
-      takeName: other => this.#take(other, file),
-      freeName: other => this.#opened.delete(other)
+      ended: () => this.#opened.delete(name)
     })
     this.#opened.set(name, file)
     return file
@@ -97,13 +96,13 @@ export class PieceFiles {
     }
   }
 
-  #take(name: string, holder: PieceFile | 'opening'): void {
+  #take(name: string): void {
     if (!PIECES_NAME.test(name)) {
       throw new StarlingError('UNKNOWN', `"${name}" cannot name a file of pieces`)
     }
     if (this.#opened.has(name)) {
       throw new StarlingError('UNAVAILABLE', `${name} is being written by somebody else`)
     }
-    this.#opened.set(name, holder)
+    this.#opened.set(name, 'opening')
   }
 }

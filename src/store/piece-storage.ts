@@ -18,11 +18,10 @@ export const CLAIMS_SUFFIX = '.claims'
 
 /** The two files on disk behind a blob that comes in pieces: its bytes, and which of them are sound. */
 export class PieceStorage {
-  readonly #disk: Disk
-  readonly #directory: string
+  readonly path: string
+  readonly #place: PiecePlace
   readonly #file: DiskFile
   readonly #claims: PieceClaims
-  #name: string
   #isNameDurable = false
 
   /**
@@ -50,19 +49,10 @@ export class PieceStorage {
   }
 
   private constructor(place: PiecePlace, file: DiskFile, claims: PieceClaims) {
-    this.#disk = place.disk
-    this.#directory = place.directory
-    this.#name = place.name
+    this.path = pathOf(place)
+    this.#place = place
     this.#file = file
     this.#claims = claims
-  }
-
-  get name(): string {
-    return this.#name
-  }
-
-  get path(): string {
-    return pathOf({ directory: this.#directory, name: this.#name })
   }
 
   /** Bytes before the claim, so that a process that dies leaves no false one. */
@@ -96,24 +86,16 @@ export class PieceStorage {
     await this.#claims.datasync()
     if (this.#isNameDurable) return
     this.#isNameDurable = true
-    await this.#disk.syncDirectory(this.#directory)
-  }
-
-  async rename(name: string): Promise<void> {
-    const from = this.path
-    this.#name = name
-    this.#isNameDurable = false
-    await this.#disk.rename(from, this.path)
-    await this.#disk.rename(claimsOf(from), claimsOf(this.path))
+    await this.#place.disk.syncDirectory(this.#place.directory)
   }
 
   async remove(): Promise<void> {
-    await removePieces({ disk: this.#disk, directory: this.#directory, name: this.#name })
+    await removePieces(this.#place)
   }
 
   /** Lets the claims go; {@link close} is for when nobody reads the bytes any more. */
   async removeClaims(): Promise<void> {
-    await this.#disk.remove(claimsOf(this.path))
+    await this.#place.disk.remove(claimsOf(this.path))
   }
 
   /** The claims are not written to any more. */

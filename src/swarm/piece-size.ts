@@ -7,8 +7,14 @@ export const MIN_PIECE_BYTES = 256 * KiB
 /** Above it a lost piece and a piece held in memory cost more than the requests saved. */
 export const MAX_PIECE_BYTES = 8 * MiB
 
-/** A blob up to this size is one piece: it is fetched whole, in a batch with others like it. */
+/** A blob up to this size is one piece, and fetched whole. */
 export const SMALL_BLOB_BYTES = MiB
+
+/** Far above what the largest layer has; it bounds the lists that a peer can make us read (2 MiB). */
+export const MAX_PIECES = 65_536
+
+/** Each piece is known by its SHA-256. */
+export const HASH_BYTES = 32
 
 /**
  * How many pieces a blob is cut into, roughly. The time to reach N nodes is S/B (1 + log2(N)/M)

@@ -1,4 +1,4 @@
-import { HASH_BYTES } from '../schedule/piece-list.ts'
+import { HASH_BYTES } from '../piece-size.ts'
 
 /** A first allotment; it doubles, since most pushes have far fewer pieces than they could. */
 const FIRST_PIECES = 256

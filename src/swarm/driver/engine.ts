@@ -46,10 +46,6 @@ export class Engine {
     return this.#schedule.swarms.get(key)
   }
 
-  hasPeer(peer: string): boolean {
-    return this.#schedule.peers.has(peer)
-  }
-
   get peerCount(): number {
     return this.#schedule.peers.size
   }

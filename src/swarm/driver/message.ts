@@ -1,9 +1,8 @@
 import { decode, encode } from 'cborg'
 import { type Digest, tryDigest } from '../../digest.ts'
 import { StarlingError } from '../../errors.ts'
-import { MAX_PIECE_BYTES, MIN_PIECE_BYTES } from '../piece-size.ts'
+import { HASH_BYTES, MAX_PIECE_BYTES, MAX_PIECES, MIN_PIECE_BYTES } from '../piece-size.ts'
 import { Bits } from '../schedule/bits.ts'
-import { HASH_BYTES, MAX_PIECES } from '../schedule/piece-list.ts'
 import { tryKey } from './key.ts'
 
 /** A greeting names every piece that is held: up to 2 MiB of hashes, and the rest is little. */

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../digest.ts'
-import { pieceCountFor } from '../piece-size.ts'
-import { MAX_PIECES } from '../schedule/piece-list.ts'
+import { MAX_PIECES, pieceCountFor } from '../piece-size.ts'
 import type { BlobStream } from '../send-blob.ts'
 import type { Claims } from './claims.ts'
 import type { Name } from './message.ts'

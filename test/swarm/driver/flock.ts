@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import { systemClock, systemRandom } from '../../../src/clock.ts'
@@ -6,7 +6,6 @@ import { type Digest, digestOf } from '../../../src/digest.ts'
 import type { Log } from '../../../src/log.ts'
 import { Driver } from '../../../src/swarm/driver/driver.ts'
 import type { FetchedPiece, PieceWish } from '../../../src/swarm/piece-fetcher.ts'
-import { hashPiece } from '../../../src/swarm/schedule/piece-list.ts'
 import { MemoryStore } from './memory-store.ts'
 
 /** A node of the flock. */
@@ -112,7 +111,7 @@ export class Flock {
     try {
       const bytes = giver.send(await buffer(served.body))
       giver.sentBytes += bytes.length
-      return { kind: 'arrived', bytes, hash: Buffer.from(hashPiece(bytes)), release: () => {} }
+      return { kind: 'arrived', bytes, hash: hash('sha256', bytes, 'buffer'), release: () => {} }
     } catch (error) {
       return { kind: 'failed', error }
     } finally {

@@ -1,8 +1,8 @@
+import { hash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { type Digest, digestOf } from '../../../src/digest.ts'
 import { StarlingError } from '../../../src/errors.ts'
 import type { PieceFile, PieceShape, PieceStore } from '../../../src/swarm/driver/ports.ts'
-import { hashPiece } from '../../../src/swarm/schedule/piece-list.ts'
 
 /** The files of one node, in memory. */
 export class MemoryStore implements PieceStore {
@@ -75,7 +75,7 @@ export class MemoryPieceFile implements PieceFile {
   }
 
   *held(): Iterable<readonly [number, Uint8Array]> {
-    for (const [piece, bytes] of this.pieces) yield [piece, hashPiece(bytes)]
+    for (const [piece, bytes] of this.pieces) yield [piece, hash('sha256', bytes, 'buffer')]
   }
 
   async write(piece: number, bytes: Uint8Array): Promise<void> {
