@@ -22,6 +22,8 @@ export class CipherStream extends AbstractMessageStream {
   readonly #seal: Cipheriv
   readonly #unseal: Decipheriv
   readonly #onBytes: CountBytes
+  /** What is sent in one turn, to leave as one packet with one system call. */
+  #corked: Uint8Array[] = []
 
   constructor(inner: MessageStream, keys: CipherKeys, onBytes: CountBytes = () => {}) {
     super({
@@ -54,13 +56,14 @@ export class CipherStream extends AbstractMessageStream {
   /** All is taken; back-pressure is that of the stream below, whose `drain` is passed on. */
   override sendData(data: Chunk): SendResult {
     this.#onBytes('sent', data.byteLength)
-    return {
-      sentBytes: data.byteLength,
-      canSendMore: this.#inner.send(this.#seal.update(whole(data)))
-    }
+    if (this.#corked.length === 0) queueMicrotask(() => this.#uncork())
+    // The caller goes on to consume its list, so what is kept must not be that.
+    this.#corked.push(whole(data))
+    return { sentBytes: data.byteLength, canSendMore: !this.#inner.writableNeedsDrain }
   }
 
   override sendReset(error: Error): void {
+    this.#corked = []
     this.#inner.abort(error)
   }
 
@@ -73,7 +76,21 @@ export class CipherStream extends AbstractMessageStream {
   }
 
   override close(options?: AbortOptions): Promise<void> {
+    this.#uncork()
     return this.#inner.close(options)
+  }
+
+  #uncork(): void {
+    const [first, ...rest] = this.#corked
+    this.#corked = []
+    if (first === undefined || this.#inner.status !== 'open') return
+    const data = rest.length === 0 ? first : Buffer.concat([first, ...rest])
+    try {
+      // It says in `writableNeedsDrain` whether it can take more.
+      this.#inner.send(this.#seal.update(data))
+    } catch (error) {
+      this.abort(error instanceof Error ? error : new Error('the connection cannot be written to'))
+    }
   }
 }
 

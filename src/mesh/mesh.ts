@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { Connection, PeerInfo } from '@libp2p/interface'
 import { StarlingError } from '../errors.ts'
-import { formatAddress, fromMultiaddr } from './address.ts'
+import { formatAddress } from './address.ts'
 import type { Channel, ChannelLimits, MessageHandler } from './channel.ts'
 import { Discovery } from './discovery.ts'
+import { Encounters } from './encounters.ts'
 import { Events } from './events.ts'
 import { Gossip, type GossipKind } from './gossip.ts'
 import { Greeter } from './greeter.ts'
@@ -11,7 +11,6 @@ import { Heart } from './heart.ts'
 import { type Hello, memberOf } from './hello.ts'
 import { openIdentity } from './identity.ts'
 import { parseJoin } from './join.ts'
-import type { Life } from './life.ts'
 import { type MemberInfo, PROTOCOL } from './member.ts'
 import { tickMs } from './membership.ts'
 import type { MeshDiscovery, MeshEvents, MeshOptions, RequestHandler } from './mesh-options.ts'
@@ -43,8 +42,7 @@ export class Mesh {
   readonly #address: OwnAddress
   readonly #bootedAt: number
   readonly #requests: Requests
-  readonly #onClose = (event: CustomEvent<Connection>) => this.#disconnected(event.detail)
-  readonly #onHeardOf = (event: CustomEvent<PeerInfo>) => this.#heardOf(event.detail)
+  readonly #encounters: Encounters
   #timer: NodeJS.Timeout | undefined
   #closed: Promise<void> | undefined
 
@@ -99,7 +97,7 @@ export class Mesh {
       node,
       neighbours: this.#neighbours,
       hello: () => this.#ownHello(),
-      onGreeted: (connection, hello) => this.#greeted(connection, hello),
+      onGreeted: (connection, hello) => this.#encounters.greeted(connection, hello),
       signal,
       log
     })
@@ -110,6 +108,7 @@ export class Mesh {
       vitals: options.self,
       deadAfterMs,
       gossip: beat => this.#gossip.publish('beat', beat),
+      isGossipNeeded: () => this.#roster.isApart(),
       rivalOf: (peer, boot) => this.#roster.rivalOf(peer, boot),
       onTwin: life => this.#roster.apply({ kind: 'twin', life }),
       onBeat: (beat, path) => this.#roster.apply({ kind: 'beat', beat, path }),
@@ -127,6 +126,16 @@ export class Mesh {
       random: options.random,
       log
     })
+    this.#encounters = new Encounters({
+      ...{ node, log, clock },
+      neighbours: this.#neighbours,
+      roster: this.#roster,
+      requests: this.#requests,
+      heart: this.#heart,
+      discovery: this.#discovery,
+      address: this.#address,
+      events: this.#events
+    })
   }
 
   /** Where peers dial this node, `host:port`; the port is known once started. */
@@ -142,8 +151,7 @@ export class Mesh {
   /** Listens and dials. Set the handlers before. Throws when the port cannot be had. */
   async start(): Promise<void> {
     await this.#requests.ready()
-    this.#node.addEventListener('connection:close', this.#onClose)
-    this.#node.addEventListener('peer:discovery', this.#onHeardOf)
+    this.#encounters.start()
     try {
       await this.#node.start()
     } catch (cause) {
@@ -244,48 +252,12 @@ export class Mesh {
     this.#closing.abort(new StarlingError('CLOSED', 'the mesh is closing'))
     await this.#discovery.close()
     await this.#node.stop()
-    this.#node.removeEventListener('connection:close', this.#onClose)
-    this.#node.removeEventListener('peer:discovery', this.#onHeardOf)
-  }
-
-  #greeted(connection: Connection, hello: Hello): void {
-    const peer = connection.remotePeer.toString()
-    // Its close event has passed: a link made now would never be removed.
-    if (connection.status !== 'open') throw new StarlingError('PEER_FAILED', 'connection closed')
-    // A peer that started anew has left its old connections behind, whether or not TCP noticed.
-    for (const link of this.#neighbours.linksOf(peer)) {
-      if (link.boot !== hello.boot) link.connection.abort(new Error('the peer started anew'))
-    }
-    const { link, first } = this.#neighbours.add(connection, hello)
-    if (this.#address.observed(hello.observedHost)) this.#events.emit('address', this.address)
-    const life: Life = { boot: hello.boot, bootedAt: hello.bootedAt, sequence: 0 }
-    this.#roster.apply({ kind: 'hello', info: memberOf(peer, hello), life })
-    if (first) {
-      this.#options.log.info({ peer, name: hello.name }, 'peer connected')
-      this.#events.emit('connected', peer)
-      this.#requests.connected(peer)
-    }
-    void this.#heart.probe(link)
-  }
-
-  #disconnected(connection: Connection): void {
-    const now = this.#options.clock.monotonic()
-    const link = this.#neighbours.remove(connection, now)
-    if (link === undefined || this.#neighbours.isConnected(link.peer)) return
-    const { peer } = link
-    this.#options.log.info({ peer, name: this.#roster.nameOf(peer) }, 'peer disconnected')
-    this.#events.emit('disconnected', peer)
-    this.#discovery.hurry()
+    this.#encounters.close()
   }
 
   #hearGossip(origin: string, kind: GossipKind, payload: Uint8Array): void {
     if (kind === 'beat') this.#heart.hearGossip(origin, payload)
     else this.#events.emit('gossip', origin, payload)
-  }
-
-  #heardOf({ multiaddrs }: PeerInfo): void {
-    for (const address of multiaddrs.flatMap(each => fromMultiaddr(each) ?? []))
-      this.#discovery.hear(formatAddress(address))
   }
 
   #ownHello(): Omit<Hello, 'observedHost'> {

@@ -5,12 +5,12 @@ import { mdns } from '@libp2p/mdns'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import { createLibp2p } from 'libp2p'
 import { withDeadline } from '../deadline.ts'
 import { type Address, fromMultiaddr, isIp, toMultiaddr } from './address.ts'
 import type { DialOutcome } from './discovery.ts'
 import { TOPIC } from './gossip.ts'
+import { thriftyYamux } from './muxer.ts'
 import { HANDSHAKE_TIMEOUT_MS } from './protector.ts'
 
 export interface NodeOptions {
@@ -56,7 +56,7 @@ export function createNode(options: NodeOptions): Promise<MeshNode> {
     connectionProtector: () => options.protector,
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
+      thriftyYamux({
         maxInboundStreams: MAX_STREAMS_PER_CONNECTION,
         maxOutboundStreams: MAX_STREAMS_PER_CONNECTION,
         streamOptions: {

@@ -70,12 +70,19 @@ export class Roster {
 
   /** Addresses of the members that are neither gone nor connected. */
   wanted(): readonly string[] {
-    const wanted: string[] = []
-    for (const { info, standing } of this.#membership.members.values()) {
-      if (standing.kind === 'gone' || this.#options.neighbours.isConnected(info.id)) continue
-      wanted.push(...info.mesh)
-    }
-    return wanted
+    return this.#apart().flatMap(({ info }) => info.mesh)
+  }
+
+  /** Whether a member is neither gone nor connected. */
+  isApart(): boolean {
+    return this.#apart().length > 0
+  }
+
+  #apart(): readonly Member[] {
+    const { neighbours } = this.#options
+    return [...this.#membership.members.values()].filter(
+      ({ info, standing }) => standing.kind !== 'gone' && !neighbours.isConnected(info.id)
+    )
   }
 
   #tell(effect: MembershipEffect): void {
