@@ -188,7 +188,8 @@ export class Driver implements PieceDesk {
     await this.#arrivals.settled(this.#options.isExpecting, signal)
     const known = this.#coming(digest)
     const shape = known ?? (await this.#seeks.find(digest, [...this.#peers], ask, signal))
-    // It may have been named meanwhile.
+    // A push may have become it meanwhile, and have come here in full.
+    if (this.#options.store.stat(digest) !== undefined) return fetching.end({ kind: 'held' })
     const part = this.#coming(digest) ?? (shape && (await this.#begin(fetching, shape, urgency)))
     if (part === undefined) fetching.end({ kind: 'given-up', why: 'nobody' })
     else fetching.join(part)
