@@ -78,7 +78,7 @@ export class History {
           other =>
             other.kind === 'push' &&
             isSameImage(other, unlink) &&
-            (mayFollow(other, unlink) || isUnseen(other, unlink))
+            (mayFollow(other, unlink) || isUnseen(other, unlink, 'link'))
         )
     )
   }
@@ -148,10 +148,13 @@ function replaces({ kind, image, replaced }: Change, digest: Digest): boolean {
   return replaced === digest && (kind !== 'push' || image.digest !== digest)
 }
 
-/** An image that was pushed again stands again. */
+/** An image that was pushed again stands again, or where it was and the later change did not see it. */
 function isPushedAfter(changes: readonly Change[], digest: Digest, later: Change): boolean {
   return changes.some(
-    each => each.kind === 'push' && each.image.digest === digest && mayFollow(each, later)
+    each =>
+      each.kind === 'push' &&
+      each.image.digest === digest &&
+      (mayFollow(each, later) || isUnseen(each, later, 'tag'))
   )
 }
 
@@ -170,12 +173,19 @@ function mayFollow(change: Change, before: Change): boolean {
   return change !== before && !(isOver && (change.endedMs ?? 0) < before.beganMs)
 }
 
-/** Whether an image was linked where the node that deleted it did not know, and did not have to. */
-function isUnseen(push: Change, unlink: Change): boolean {
-  if (isAcknowledged(push) && push.liveAtEnd.has(unlink.boot)) return false
-  const links = push.written.filter(({ kind }) => kind === 'link')
-  const graves = unlink.written.filter(({ kind }) => kind === 'link')
-  return links.some(link => !graves.some(grave => covers(grave, link)))
+/**
+ * Whether what a push wrote of a kind stands beside what a later change wrote, whose node did not
+ * know of it and did not have to. Of two tags side by side the one with the greater stamp counts.
+ */
+function isUnseen(push: Change, later: Change, kind: 'link' | 'tag'): boolean {
+  if (isAcknowledged(push) && push.liveAtEnd.has(later.boot)) return false
+  const over = later.written.filter(each => each.kind === kind)
+  return push.written
+    .filter(each => each.kind === kind)
+    .some(mine => {
+      const theirs = over.filter(each => each.key === mine.key)
+      return !theirs.some(each => covers(each, mine) || (!each.deleted && each.stamp > mine.stamp))
+    })
 }
 
 function at({ beganMs, image, repository, tag }: Change): string {

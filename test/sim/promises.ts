@@ -165,6 +165,7 @@ export class Promises {
       const had = givers.filter(({ mesh }) => push.liveAtEnd.has(mesh.boot))
       if (had.length === 0) continue
       const link = await node.records.link(push.repository, push.image.digest)
+      if (!this.#runs(node)) return
       if (link === undefined)
         this.#break(`P7: ${node.host.name} is ready and does not know of ${told(push)}`)
       const isGiven = (digest: Digest) => had.some(({ blobs }) => blobs.stat(digest) !== undefined)
@@ -249,6 +250,11 @@ export class Promises {
         each => (each.id === record.id || covers(each, record)) && counts(each)
       )
     )
+  }
+
+  /** What is read of a node that has ended meanwhile says nothing. */
+  #runs({ host, mesh }: SimNode): boolean {
+    return this.#simulation.nodeOf(host)?.mesh === mesh
   }
 
   #break(words: string): void {

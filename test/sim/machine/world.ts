@@ -110,6 +110,8 @@ export class World {
         if (isOver(host)) return
       }
       this.nowMs = Math.max(this.nowMs, untilMs)
+      // What was begun after the last task still sees all as it was.
+      await turn()
     } finally {
       active = undefined
     }
