@@ -1,7 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { JournalDisk } from './disk.ts'
 import { Draft } from './draft.ts'
 import type { Batch } from './frame.ts'
+import { repairIndex } from './index-repair.ts'
 import type { Heads } from './merge.ts'
 import type { StampedRecord } from './record.ts'
 import { rewrite, type Storage } from './recovery.ts'
@@ -29,9 +32,14 @@ export interface CommitsOptions<R> {
   }
   /** Told of each plan's outcomes when they are durable and visible; gives the caller's answer. */
   readonly committed: (outcomes: readonly Outcome[]) => R
+  /** The index took no more, and does again. */
+  readonly repaired: () => void
+  readonly disk: JournalDisk
   readonly log: Log
   /** Bytes that the journal may hold beyond twice what lives, before it is written anew. */
   readonly compactSlackBytes?: number
+  /** How long after a repair that did not work the next one is tried. */
+  readonly repairIntervalMs?: number
 }
 
 interface Job<R> {
@@ -47,6 +55,8 @@ const MAX_PENDING_RECORDS = 16_384
 const MAX_GROUP_RECORDS = 1_024
 /** Small enough to replay in a moment, large enough that a quiet node never compacts. */
 const COMPACT_SLACK_BYTES = 8 * 1024 * 1024
+/** A disk that was full or gone is looked at again about as soon as a person would see it. */
+const REPAIR_INTERVAL_MS = 5_000
 
 type State =
   | { readonly kind: 'running' }
@@ -65,6 +75,9 @@ export class Commits<R> {
   #pending = 0
   #draining: Promise<void> | undefined
   #compacting: Promise<void> | undefined
+  /** Ends a compaction that runs. */
+  #compaction = new AbortController()
+  #repairing: Promise<void> | undefined
   #compactAbove = 0
 
   constructor(options: CommitsOptions<R>) {
@@ -91,12 +104,19 @@ export class Commits<R> {
     return promise
   }
 
-  /** Finishes what waits; a compaction that runs is given up. */
+  /** Why nothing can be written for now; `undefined` while it can. */
+  get failure(): StarlingError | undefined {
+    return this.#state.kind === 'failed' ? stopped(this.#state) : undefined
+  }
+
+  /** Finishes what waits; a compaction or a repair that runs is given up. */
   async close(): Promise<void> {
     if (this.#state.kind === 'running') this.#state = { kind: 'closed' }
-    this.#closing.abort(new StarlingError('CLOSED', 'the records are closed'))
+    this.#closing.abort()
+    this.#compaction.abort()
     await this.#draining
     await this.#compacting
+    await this.#repairing
   }
 
   async #drain(): Promise<void> {
@@ -124,9 +144,13 @@ export class Commits<R> {
     const { journal, index } = this.#options.storage
     const draft = new Draft(index)
     const done: { job: Job<R>; outcomes: readonly Outcome[] }[] = []
+    if (this.#state.kind === 'failed') {
+      const error = stopped(this.#state)
+      for (const job of group) job.reject(error)
+      return
+    }
     for (const job of group) {
       try {
-        if (this.#state.kind === 'failed') throw stopped(this.#state)
         done.push({ job, outcomes: await job.plan(draft) })
       } catch (error) {
         job.reject(error)
@@ -143,7 +167,12 @@ export class Commits<R> {
       // What is only dropped from the index has no record of its own in the journal.
       const mark = batches.length > 0 ? await journal.append(batches) : index.mark
       if (mark !== undefined && (batches.length > 0 || changes.length > 0)) {
-        await this.#index(() => index.commit(changes, { mark, floor, note: note ?? index.note }))
+        await index.commit(changes, { mark, floor, note: note ?? index.note }).catch(cause =>
+          this.#fail(
+            cause,
+            done.flatMap(({ outcomes }) => outcomes)
+          )
+        )
       }
     } catch (error) {
       if (note !== undefined) this.#options.note.lost()
@@ -156,17 +185,41 @@ export class Commits<R> {
   }
 
   /**
-   * After a failed commit the index and what is in memory may differ, while the journal is right.
-   * Only opening it all again sorts that out, so nothing more is written until the next start.
+   * The index has not taken what is in the journal by now. Until both say the same again nothing
+   * more is written; what the journal has of this is told then, though its writers were refused.
    */
-  async #index(commit: () => Promise<void>): Promise<void> {
-    try {
-      await commit()
-    } catch (cause) {
-      this.#state = { kind: 'failed', cause }
-      this.#options.log.error({ err: cause }, 'record index failed, restart needed')
-      throw stopped(this.#state)
+  #fail(cause: unknown, untold: readonly Outcome[]): never {
+    this.#options.log.error({ err: cause }, 'record index failed')
+    const failed = { kind: 'failed', cause } as const
+    if (this.#state.kind === 'running') {
+      this.#state = failed
+      this.#repairing = this.#repair(untold)
     }
+    throw stopped(failed)
+  }
+
+  async #repair(untold: readonly Outcome[]): Promise<void> {
+    const { storage, disk, log, repairIntervalMs = REPAIR_INTERVAL_MS } = this.#options
+    const { signal } = this.#closing
+    this.#compaction.abort()
+    await this.#compacting
+    for (let isRepaired = false; !isRepaired; ) {
+      if (signal.aborted) return
+      try {
+        await repairIndex(storage, { disk, log })
+        isRepaired = true
+      } catch (error) {
+        log.warn({ err: error, againAfterMs: repairIntervalMs }, 'record index not repaired')
+        await delay(repairIntervalMs, undefined, { signal, ref: false }).catch(() => undefined)
+      }
+    }
+    if (signal.aborted) return
+    this.#state = { kind: 'running' }
+    this.#compaction = new AbortController()
+    this.#compactAbove = 0
+    log.info({ records: untold.length }, 'record index repaired')
+    this.#options.committed(untold)
+    this.#options.repaired()
   }
 
   /** Begins a compaction between two commits, and lets it run beside the next ones. */
@@ -178,13 +231,14 @@ export class Commits<R> {
     if (sizeBytes < Math.max(2 * liveBytes + compactSlackBytes, this.#compactAbove)) return
     this.#compactAbove = sizeBytes + compactSlackBytes
     const begun = Promise.withResolvers<void>()
-    this.#compacting = rewrite(storage, { signal: this.#closing.signal, begun: begun.resolve })
+    const { signal } = this.#compaction
+    this.#compacting = rewrite(storage, { signal, begun: begun.resolve })
       .then(() => {
         this.#compactAbove = 0
         log.info({ before: sizeBytes, after: storage.journal.sizeBytes }, 'journal compacted')
       })
       .catch(error => {
-        if (!this.#closing.signal.aborted) log.warn({ err: error }, 'journal not compacted')
+        if (!signal.aborted) log.warn({ err: error }, 'journal not compacted')
       })
       .finally(() => {
         this.#compacting = undefined
@@ -195,8 +249,8 @@ export class Commits<R> {
 }
 
 function stopped(state: State): StarlingError {
-  if (state.kind === 'closed') return new StarlingError('CLOSED', 'the records are closed')
-  return new StarlingError('DISK_FAILED', 'the record index failed; a restart repairs it', {
-    cause: state.kind === 'failed' ? state.cause : undefined
+  if (state.kind !== 'failed') return new StarlingError('CLOSED', 'the records are closed')
+  return new StarlingError('UNAVAILABLE', 'the index of records failed, and is being repaired', {
+    ...{ cause: state.cause, retryAfterSeconds: REPAIR_INTERVAL_MS / 1_000 }
   })
 }

@@ -77,8 +77,13 @@ export class Forgetting {
 
   /** {@link settle} after a commit, if the horizon rose by it. */
   settleSoon(): void {
-    const { standing, log } = this.#options
-    if (standing.horizon <= standing.dropped) return
+    const { standing } = this.#options
+    if (standing.horizon > standing.dropped) this.settleAgain()
+  }
+
+  /** {@link settle} after the index was opened again. */
+  settleAgain(): void {
+    const { log } = this.#options
     this.settle().catch(error => log.warn({ err: error }, 'tombstones not dropped'))
   }
 
@@ -138,17 +143,19 @@ export class Forgetting {
 
   async #settle(): Promise<void> {
     const { standing, index } = this.#options
-    if (!standing.settle()) return
+    let isRaised = standing.settle()
     const upTo = standing.dropped
     for (;;) {
+      // An index that was built again from the journal has some that were dropped before.
       const names = await index.tombstones(upTo, PURGE_REGISTERS)
+      if (names.length === 0 && !isRaised) return
+      isRaised = false
       await this.#commit(async draft => {
         for (const name of names) {
           await draft.drop(name, head => isForgettable(head) && head.stamp <= upTo)
         }
         return []
       })
-      if (names.length === 0) return
     }
   }
 

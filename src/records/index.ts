@@ -1,29 +1,34 @@
 import { rm } from 'node:fs/promises'
-import { setTimeout as delay } from 'node:timers/promises'
-import { decode, encode, rfc8949EncodeOptions } from 'cborg'
 import { Level } from 'level'
 import { makeDirectories } from '../directories.ts'
-import { StarlingError, systemCode } from '../errors.ts'
+import { StarlingError } from '../errors.ts'
 import { type Contents, readContents, UnsoundIndex } from './contents.ts'
+import { CurrentLevel } from './current-level.ts'
 import type { RegisterChange } from './draft.ts'
 import { Fingerprint, type Prefix } from './fingerprint.ts'
 import { isForgettable } from './horizon.ts'
 import {
-  ID,
-  ID_BYTES,
   idKey,
   idRange,
   REGISTER,
-  rangeOf,
   registerKey,
   stampKey,
   TOMBSTONE,
   tombstoneKey
 } from './index-keys.ts'
+import {
+  type IndexLevel,
+  idsOf,
+  openLevel,
+  readRecords,
+  registersOf,
+  tombstonesOf
+} from './index-level.ts'
+import { decodeMeta, encodeMeta, type Meta, type Place } from './index-meta.ts'
 import type { Heads } from './merge.ts'
 import { idBytes, idOfBytes, recordId, type StampedRecord } from './record.ts'
 import { decodeHeads, encodeHeads, type RegisterName, splitHeads } from './register.ts'
-import type { Mark } from './segments.ts'
+import { isSameMark, type Mark } from './segments.ts'
 import { type Stamp, ZERO_STAMP } from './stamp.ts'
 
 export interface IndexOptions {
@@ -32,16 +37,12 @@ export interface IndexOptions {
   readonly lockTimeoutMs?: number
 }
 
-type Snapshot = ReturnType<Level['snapshot']>
 type Operation =
   | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
   | { readonly type: 'del'; readonly key: Buffer }
 
-/** A change of format rebuilds the index from the journal; no migration is ever needed. */
-const FORMAT = 2
 /** A pod that is replaced on its node may take some seconds to let go. */
 const LOCK_TIMEOUT_MS = 5_000
-const LOCK_RETRY_MS = 100
 const NO_HEADS: Heads = []
 const META_KEY = Buffer.from('m')
 
@@ -53,14 +54,23 @@ const META_KEY = Buffer.from('m')
  * tells from where to read the journal again.
  */
 export class RecordIndex {
-  readonly #level: Level<Buffer, Buffer>
+  readonly #options: IndexOptions
+  readonly #level: CurrentLevel
   #contents: Contents
   #mark: Mark | undefined
   #floor: Stamp
   #note: Uint8Array | undefined
+  /** Where a commit was to bring it that failed, and may have come all the same. */
+  #attempted: Mark | undefined
 
-  private constructor(level: Level<Buffer, Buffer>, contents: Contents, meta: Meta | undefined) {
-    this.#level = level
+  private constructor(
+    options: IndexOptions,
+    level: IndexLevel,
+    contents: Contents,
+    meta: Meta | undefined
+  ) {
+    this.#options = options
+    this.#level = new CurrentLevel(level)
     this.#contents = contents
     this.#mark = meta?.mark
     this.#floor = meta?.floor ?? ZERO_STAMP
@@ -85,15 +95,24 @@ export class RecordIndex {
       if (hash !== (meta?.hash ?? new Fingerprint(0).root().hash)) {
         throw new UnsoundIndex('records are missing')
       }
-      return new RecordIndex(level, contents, meta)
+      return new RecordIndex(options, level, contents, meta)
     } catch {
       await level.close()
       return undefined
     }
   }
 
-  static async remove(directory: string): Promise<void> {
+  /** An empty index in place of what is there. Throws `DISK_FAILED` when none can be made. */
+  static async renew(options: IndexOptions): Promise<RecordIndex> {
+    const { directory } = options
     await rm(directory, { recursive: true, force: true })
+    const fresh = await RecordIndex.open(options)
+    if (fresh !== undefined) return fresh
+    throw new StarlingError('DISK_FAILED', `no record index can be made in ${directory}`)
+  }
+
+  get options(): IndexOptions {
+    return this.#options
   }
 
   get contents(): Contents {
@@ -116,49 +135,63 @@ export class RecordIndex {
   }
 
   async heads(name: RegisterName): Promise<Heads> {
-    const stored = await this.#level.get(registerKey(name))
+    const stored = await this.#level.read(level => level.get(registerKey(name)))
     return stored === undefined ? NO_HEADS : decodeHeads(stored)
   }
 
   /** {@link heads} of many registers, in their order. */
   async headsOf(names: readonly RegisterName[]): Promise<Heads[]> {
-    const stored = await this.#level.getMany(names.map(registerKey))
+    const stored = await this.#level.read(level => level.getMany(names.map(registerKey)))
     return stored.map(each => (each === undefined ? NO_HEADS : decodeHeads(each)))
   }
 
-  /** Makes changes visible, all at once. A failure leaves what is in memory in doubt: reopen. */
+  /**
+   * Makes changes visible, all at once. After a failure nothing of them is, but may be on disk:
+   * before anything else is committed the index has to be replaced.
+   */
   async commit(changes: readonly RegisterChange[], place: Place): Promise<void> {
-    const operations: Operation[] = []
-    for (const { name, before, heads } of changes) {
-      const key = registerKey(name)
-      operations.push(
-        heads.length > 0 ? { type: 'put', key, value: encodeHeads(heads) } : { type: 'del', key }
+    const level = await this.#level.now
+    this.#attempted = place.mark
+    try {
+      await level.batch(this.#operations(changes, place))
+    } catch (error) {
+      this.#count(
+        changes.map(({ name, before, heads }) => ({ name, before: heads, heads: before }))
       )
-      for (const record of missingFrom(heads, before)) {
-        this.#contents.remove(record.bytes, record.kind, record.version, idBytes(record.id))
-        operations.push({ type: 'del', key: idKey(idBytes(record.id)) })
-        if (isForgettable(record)) operations.push({ type: 'del', key: tombstoneKey(record) })
-      }
-      for (const record of missingFrom(before, heads)) {
-        this.#contents.add(record.bytes, record.kind, record.version, idBytes(record.id))
-        const value = Buffer.from(name)
-        operations.push({ type: 'put', key: idKey(idBytes(record.id)), value })
-        if (isForgettable(record))
-          operations.push({ type: 'put', key: tombstoneKey(record), value })
-      }
+      throw error
     }
-    const { hash } = this.#contents.fingerprint.root()
-    operations.push({ type: 'put', key: META_KEY, value: encodeMeta({ ...place, hash }) })
-    await this.#level.batch(operations)
     this.#mark = place.mark
     this.#floor = place.floor
     this.#note = place.note
   }
 
+  /** Whether what is on disk may stand at a mark, as far as this process knows what it wrote. */
+  mayStandAt(mark: Mark | undefined): boolean {
+    return isSameMark(mark, this.#mark) || isSameMark(mark, this.#attempted)
+  }
+
+  /** Whether all that this process has tried to commit is in an index that stands at a mark. */
+  isWholeAt(mark: Mark | undefined): boolean {
+    return isSameMark(mark, this.#attempted)
+  }
+
+  /**
+   * Closes the index and goes on with the one that is then opened, which must say what this one
+   * should. Reads wait for it; when it fails they are refused with its error until another call works.
+   */
+  async replace(open: () => Promise<RecordIndex>): Promise<void> {
+    const other = this.close().then(open)
+    this.#level.replace(other.then(index => index.#level.now))
+    const { contents, mark, floor, note } = await other
+    this.#contents = contents
+    this.#mark = mark
+    this.#floor = floor
+    this.#note = note
+  }
   /** The registers of up to `limit` tombstones that the horizon may drop, the oldest stamps first. */
   async tombstones(upTo: Stamp, limit: number): Promise<RegisterName[]> {
     const range = { gte: Buffer.from(TOMBSTONE), lt: stampKey((upTo + 1) as Stamp), limit }
-    const names = await this.#level.values(range).all()
+    const names = await this.#level.read(level => level.values(range).all())
     return [...new Set(names.map(name => name.toString('utf8') as RegisterName))]
   }
 
@@ -167,18 +200,19 @@ export class RecordIndex {
     const { gte, lt } = idRange(prefix)
     const afterKey = after === undefined ? undefined : idKey(after)
     const from = afterKey !== undefined && afterKey.compare(gte) >= 0 ? { gt: afterKey } : { gte }
-    return (await this.#level.keys({ ...from, lt, limit }).all()).map(key => key.subarray(1))
+    const keys = await this.#level.read(level => level.keys({ ...from, lt, limit }).all())
+    return keys.map(key => key.subarray(1))
   }
 
   /** The bytes of the records with these ids; ids that are not known are left out. */
   async get(ids: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    const names = await this.#level.getMany(ids.map(idKey))
+    const names = await this.#level.read(level => level.getMany(ids.map(idKey)))
     const keys = names.flatMap(name =>
       name === undefined ? [] : Buffer.concat([Buffer.from(REGISTER), name])
     )
     const wanted = new Set(ids.map(idOfBytes))
     const found = new Map<string, Uint8Array>()
-    for (const stored of await this.#level.getMany(keys)) {
+    for (const stored of await this.#level.read(level => level.getMany(keys))) {
       for (const bytes of stored === undefined ? [] : splitHeads(stored)) {
         const id = recordId(bytes)
         if (wanted.has(id)) found.set(id, bytes)
@@ -187,92 +221,60 @@ export class RecordIndex {
     return [...found.values()]
   }
 
-  /** Registers from a name on, in byte order, as they were when the iteration began. */
+  /**
+   * Registers from a name on, in byte order, as they were when the iteration began, or when the index
+   * was replaced in the middle of it.
+   */
   async *scan(range: { gte: string; lt: string }): AsyncGenerator<Heads, void> {
     const bounds = { gte: Buffer.from(REGISTER + range.gte), lt: Buffer.from(REGISTER + range.lt) }
     for await (const stored of this.#level.values(bounds)) yield decodeHeads(stored)
   }
 
   /** The bytes of all records as of this call. Iterate it to its end, or return from it. */
-  records(): AsyncGenerator<Uint8Array, void> {
-    return readRecords(this.#level, this.#level.snapshot())
+  async records(): Promise<AsyncGenerator<Uint8Array, void>> {
+    const level = await this.#level.now
+    return readRecords(level, level.snapshot())
   }
 
-  async close(): Promise<void> {
-    await this.#level.close()
+  close(): Promise<void> {
+    return this.#level.close()
   }
-}
 
-/** Where a commit stands in the journal, and what was journalled beside records. */
-interface Place {
-  readonly mark: Mark
-  readonly floor: Stamp
-  readonly note: Uint8Array | undefined
-}
-
-interface Meta extends Place {
-  /** The hash of the root of all that is in the index. */
-  readonly hash: string
-}
-
-function encodeMeta({ mark, floor, hash, note }: Meta): Buffer {
-  const fields = [FORMAT, mark.segment, mark.offset, mark.checksum, floor, hash, note ?? null]
-  return Buffer.from(encode(fields, rfc8949EncodeOptions))
-}
-
-function decodeMeta(stored: Buffer | undefined): Meta | undefined {
-  if (stored === undefined) return undefined
-  const [format, segment, offset, checksum, floor, hash, note] = decode(stored)
-  if (format !== FORMAT) throw new UnsoundIndex('another format')
-  return { mark: { segment, offset, checksum }, floor, hash, note: note ?? undefined }
-}
-
-async function openLevel(level: Level<Buffer, Buffer>, lockTimeoutMs: number): Promise<boolean> {
-  for (let waitedMs = 0; ; waitedMs += LOCK_RETRY_MS) {
-    try {
-      await level.open()
-      return true
-    } catch (error) {
-      const cause = error instanceof Error ? error.cause : undefined
-      if (systemCode(cause) !== 'LEVEL_LOCKED') return false
-      if (waitedMs >= lockTimeoutMs) {
-        throw new StarlingError('DATA_LOCKED', 'another process has the record index open', {
-          cause: error
-        })
+  #operations(changes: readonly RegisterChange[], place: Place): Operation[] {
+    const operations: Operation[] = []
+    for (const { name, before, heads } of changes) {
+      const key = registerKey(name)
+      operations.push(
+        heads.length > 0 ? { type: 'put', key, value: encodeHeads(heads) } : { type: 'del', key }
+      )
+      for (const record of missingFrom(heads, before)) {
+        operations.push({ type: 'del', key: idKey(idBytes(record.id)) })
+        if (isForgettable(record)) operations.push({ type: 'del', key: tombstoneKey(record) })
+      }
+      const value = Buffer.from(name)
+      for (const record of missingFrom(before, heads)) {
+        operations.push({ type: 'put', key: idKey(idBytes(record.id)), value })
+        if (isForgettable(record)) {
+          operations.push({ type: 'put', key: tombstoneKey(record), value })
+        }
       }
     }
-    await delay(LOCK_RETRY_MS)
+    this.#count(changes)
+    const { hash } = this.#contents.fingerprint.root()
+    operations.push({ type: 'put', key: META_KEY, value: encodeMeta({ ...place, hash }) })
+    return operations
   }
-}
 
-async function* registersOf(
-  level: Level<Buffer, Buffer>
-): AsyncGenerator<[RegisterName, Buffer], void> {
-  for await (const [key, value] of level.iterator(rangeOf(REGISTER))) {
-    yield [key.toString('utf8', 1) as RegisterName, value]
-  }
-}
-
-async function* idsOf(level: Level<Buffer, Buffer>): AsyncGenerator<[Buffer, RegisterName], void> {
-  for await (const [key, value] of level.iterator(rangeOf(ID))) {
-    yield [key.subarray(1), value.toString('utf8') as RegisterName]
-  }
-}
-
-async function* tombstonesOf(level: Level<Buffer, Buffer>): AsyncGenerator<Buffer, void> {
-  for await (const key of level.keys(rangeOf(TOMBSTONE))) yield key.subarray(-ID_BYTES)
-}
-
-async function* readRecords(
-  level: Level<Buffer, Buffer>,
-  snapshot: Snapshot
-): AsyncGenerator<Uint8Array, void> {
-  try {
-    for await (const stored of level.values({ ...rangeOf(REGISTER), snapshot })) {
-      yield* splitHeads(stored)
+  #count(changes: readonly RegisterChange[]): void {
+    const contents = this.#contents
+    for (const { before, heads } of changes) {
+      for (const { bytes, kind, version, id } of missingFrom(heads, before)) {
+        contents.remove(bytes, kind, version, idBytes(id))
+      }
+      for (const { bytes, kind, version, id } of missingFrom(before, heads)) {
+        contents.add(bytes, kind, version, idBytes(id))
+      }
     }
-  } finally {
-    await snapshot.close()
   }
 }
 

@@ -71,6 +71,15 @@ export class Journal {
     }
   }
 
+  get directory(): string {
+    return this.#options.directory
+  }
+
+  /** Whether every frame of it is sound by now, but for a tail that was never answered. */
+  async isSound(): Promise<boolean> {
+    return (await surveySegments(this.directory)).damage.length === 0
+  }
+
   /** All segments together, sound or not. */
   get sizeBytes(): number {
     return [...this.#sizes.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0)

@@ -57,6 +57,7 @@ export interface RecordsOptions {
   readonly segmentBytes?: number
   readonly lockTimeoutMs?: number
   readonly compactSlackBytes?: number
+  readonly repairIntervalMs?: number
 }
 
 export type AppliedListener = (applied: readonly Applied[]) => void
@@ -100,10 +101,8 @@ export class Records {
       floor: () => this.#clock.floor,
       note: { take: () => standing.takeNote(), lost: () => standing.noteLost() },
       committed: outcomes => this.#committed(outcomes),
-      log: options.log,
-      ...(options.compactSlackBytes === undefined
-        ? {}
-        : { compactSlackBytes: options.compactSlackBytes })
+      repaired: () => this.forgetting.settleAgain(),
+      ...{ disk: nodeDisk, ...options }
     })
     this.#clock.follow(standing.horizon)
     this.forgetting = new Forgetting({
@@ -172,6 +171,11 @@ export class Records {
       )
     }
     return { applied, invalid: records.length - decoded.length }
+  }
+
+  /** Why nothing can be written for now, while the index is repaired; `undefined` when it can. */
+  get failure(): StarlingError | undefined {
+    return this.#commits.failure
   }
 
   /** Equal roots: the same records, whatever their kinds. */

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { JournalDisk } from './disk.ts'
 import { Draft } from './draft.ts'
@@ -49,7 +48,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     })
     try {
       const indexedTo = index.mark
-      await replay(journal, index, log)
+      await replay(journal, index, journal.holdsMark ? indexedTo : undefined, log)
       if (journal.damage.length > 0 || !journal.holdsMark) {
         const lost = lostFrom(journal, indexedTo)
         await rewrite({ journal, index }, { hasLost: lost.length > 0 })
@@ -88,7 +87,7 @@ export async function rewrite(
   const { floor } = index
   const note = options.hasLost ? undefined : index.note
   await index.commit([], { mark, floor, note })
-  const records = index.records()
+  const records = await index.records()
   options.begun?.()
   const signal = options.signal ?? new AbortController().signal
   await journal.compact(records, { mark, floor, note }, signal)
@@ -100,14 +99,16 @@ async function openIndex(directory: string, options: StorageOptions): Promise<Re
   const index = await RecordIndex.open(indexOptions)
   if (index !== undefined) return index
   log.warn({ directory }, 'record index unsound, rebuilding')
-  await RecordIndex.remove(directory)
-  const fresh = await RecordIndex.open(indexOptions)
-  if (fresh !== undefined) return fresh
-  throw new StarlingError('DISK_FAILED', `no record index can be made in ${directory}`)
+  return await RecordIndex.renew(indexOptions)
 }
 
-/** Merging is idempotent, so when the mark is not found everything is simply read again. */
-async function replay(journal: Journal, index: RecordIndex, log: Log): Promise<void> {
+/** Merging is idempotent: without a mark everything is simply read again. */
+export async function replay(
+  journal: Journal,
+  index: RecordIndex,
+  after: Mark | undefined,
+  log: Log
+): Promise<void> {
   let draft = new Draft(index)
   let floor: Stamp = index.floor
   let note = index.note
@@ -117,7 +118,7 @@ async function replay(journal: Journal, index: RecordIndex, log: Log): Promise<v
     await index.commit(draft.changes(), { mark: upTo, floor, note })
     draft = new Draft(index)
   }
-  for await (const entry of journal.batches(journal.holdsMark ? index.mark : undefined)) {
+  for await (const entry of journal.batches(after)) {
     mark = entry.mark
     if (entry.batch.floor > floor) floor = entry.batch.floor
     note = entry.batch.note ?? note

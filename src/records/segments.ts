@@ -10,6 +10,10 @@ export interface Mark {
   readonly checksum: number
 }
 
+export function isSameMark(a: Mark | undefined, b: Mark | undefined): boolean {
+  return a?.segment === b?.segment && a?.offset === b?.offset && a?.checksum === b?.checksum
+}
+
 /** Bytes of a segment that hold no sound frame. */
 export interface Damage {
   readonly segment: number

@@ -4,6 +4,7 @@ import type { Digest } from '../digest.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerView } from '../mesh/peer-view.ts'
+import type { Records } from '../records/records.ts'
 import type { Inventory } from './inventory.ts'
 import type { Located, Locator } from './locator.ts'
 import {
@@ -29,6 +30,7 @@ const REUNION_LOOK_MS = 50
 
 export interface ClusterOptions {
   readonly mesh: Mesh
+  readonly records: Pick<Records, 'failure'>
   readonly inventory: Inventory
   readonly synchroniser: Synchroniser
   readonly locator: Locator
@@ -97,9 +99,10 @@ export class Cluster {
 
   readiness(): { ready: boolean; reason: string } {
     if (this.#stopping) return { ready: false, reason: 'stopping' }
+    const failure = this.#options.records.failure?.message
     return {
-      ready: this.#state.kind === 'ready',
-      reason: explainReadiness(this.#state, this.#facts)
+      ready: this.#state.kind === 'ready' && failure === undefined,
+      reason: explainReadiness(this.#state, { ...this.#facts, failure })
     }
   }
 
@@ -223,7 +226,7 @@ export class Cluster {
   }
 
   #look(nowMs: number, levels = this.#levels()): ReadinessFacts {
-    const { mesh, inventory, cannotGet, deadAfterMs, aloneAfterMs } = this.#options
+    const { mesh, records, inventory, cannotGet, deadAfterMs, aloneAfterMs } = this.#options
     const members = mesh.peers().filter(({ state }) => state !== 'gone')
     const live = members.filter(({ state }) => state === 'live')
     const discovery = mesh.discovery()
@@ -244,6 +247,7 @@ export class Cluster {
         stalledMs: this.#stalledMs(id, nowMs)
       })),
       isolatedSinceMs: this.#isolatedSinceMs,
+      failure: records.failure?.message,
       missing,
       unavailable: cannotGet,
       missingBelow: digest => [...inventory.graph.needs(digest)].filter(each => missing.has(each)),

@@ -27,6 +27,8 @@ export interface ReadinessFacts {
   }[]
   /** Since when no member has been heard; `undefined` while some member is live or none is known. */
   readonly isolatedSinceMs: number | undefined
+  /** Why this node can write no records, in words; `undefined` while it can. */
+  readonly failure: string | undefined
   readonly missing: ReadonlyMap<Digest, unknown>
   /** Of the goal, what no live member can give. */
   readonly unavailable: (digest: Digest) => boolean
@@ -51,6 +53,8 @@ export function stepReadiness(state: Readiness, facts: ReadinessFacts): Readines
     facts.nowMs - facts.isolatedSinceMs < facts.aloneAfterMs
   // Whoever slept has not been waiting: what came before it counts for nothing.
   if (slept) return startReadiness(facts.nowMs)
+  // What cannot be written here is missed: once it can, every member has to be asked again.
+  if (facts.failure !== undefined) return startReadiness(facts.nowMs)
   if (state.kind !== 'seeking' && isolated) {
     return startReadiness(facts.isolatedSinceMs ?? facts.nowMs)
   }
@@ -66,6 +70,7 @@ export function stepReadiness(state: Readiness, facts: ReadinessFacts): Readines
 
 /** The reason in words, for people and for `/readyz`. */
 export function explainReadiness(state: Readiness, facts: ReadinessFacts): string {
+  if (facts.failure !== undefined) return facts.failure
   switch (state.kind) {
     case 'ready':
       return 'ready'

@@ -129,7 +129,7 @@ export class Replication {
     })
     this.#confirmations = new Confirmations({ mesh, records, roots: this.#roots, log })
     this.#cluster = new Cluster({
-      ...{ mesh, inventory, locator, clock, log },
+      ...{ mesh, records, inventory, locator, clock, log },
       roots: this.#roots,
       synchroniser: this.#synchroniser,
       // A node above its disk limit is no copy, and none the less ready (design, section 6).

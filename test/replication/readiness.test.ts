@@ -21,6 +21,7 @@ function facts(some: Partial<ReadinessFacts> = {}): ReadinessFacts {
     discoveredAlone: false,
     live: [],
     isolatedSinceMs: undefined,
+    failure: undefined,
     missing: new Map(),
     unavailable: () => false,
     missingBelow: () => [],
@@ -112,6 +113,16 @@ test('a node that slept alone has not been waiting for anybody: alone-after begi
     assert.deepEqual(awake, startReadiness(100_000))
     assert.deepEqual(stepReadiness(awake, facts({ nowMs: 159_999, isolatedSinceMs })), awake)
   }
+})
+
+test('a node that can write no records says so, and has every member asked again once it can', () => {
+  const failing = facts({ failure: 'the index of records failed', nothingToJoin: true })
+  const seeking = stepReadiness(READY, failing)
+  assert.deepEqual(seeking, startReadiness(100_000))
+  assert.equal(explainReadiness(seeking, failing), 'the index of records failed')
+  assert.deepEqual(stepReadiness(seeking, { ...failing, failure: undefined }), READY)
+  const live = [{ id: 'a', levelAtMs: 99_999, stalledMs: 0 }]
+  assert.deepEqual(stepReadiness(seeking, facts({ live })), seeking)
 })
 
 test('isolation longer than dead-after unsets readiness, and alone-after sets it again', () => {

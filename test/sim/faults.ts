@@ -103,13 +103,8 @@ const FAULTS = {
       refuses: world.pick([undefined, 'ENOSPC', 'EIO'] as const),
       syncMs: world.pick([5, 300])
     }
-    const isBroken = host.disk.faults.refuses !== undefined
     later(simulation, () => {
       host.disk.faults = { refuses: undefined, syncMs: 5 }
-      // After a failed write of its index a node takes no more records until it is started again.
-      if (!isBroken) return
-      simulation.crash(host, 'kill')
-      simulation.start(host)
     })
     return `${host.name} ${host.disk.faults.refuses ?? 'slow'}`
   },

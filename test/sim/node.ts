@@ -161,7 +161,7 @@ export class SimNode {
       onSighted: digest => replicator.poke(digest)
     })
     this.cluster = new Cluster({
-      ...{ mesh, inventory, locator, clock, log, roots, synchroniser },
+      ...{ mesh, records, inventory, locator, clock, log, roots, synchroniser },
       cannotGet: digest => disk.space().state !== 'ok' || replicator.hasFailed(digest),
       deadAfterMs: settings.deadAfterMs,
       aloneAfterMs: settings.aloneAfterMs

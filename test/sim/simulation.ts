@@ -142,7 +142,6 @@ export class Simulation {
   /** Ends every fault that can be ended from outside, and starts what is down. */
   heal(): void {
     for (const from of this.hosts) {
-      if (from.disk.faults.refuses !== undefined) this.crash(from, 'kill')
       from.disk.faults = { refuses: undefined, syncMs: 5 }
       from.disk.powerCutAfter = undefined
       for (const to of this.hosts) this.network.heal(from, to)
