@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream'
-import { type Algorithm, algorithmOf, type Digest, digestOf } from '../digest.ts'
+import { type Algorithm, algorithmOf, type Digest } from '../digest.ts'
 import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { BlobFile } from './blob-file.ts'
+import { CheckedBlob } from './checked-blob.ts'
 import { type Disk, diskError, nodeDisk } from './disk.ts'
 import { Holdings } from './holdings.ts'
 import { blobPath, type Layout, layoutOf, makeLayout } from './layout.ts'
@@ -42,16 +43,10 @@ export class Blobs {
    * damaged is made anew from the files. Throws `DATA_LOCKED`, `DISK_FULL` or `DISK_FAILED`.
    */
   static async open(options: BlobsOptions): Promise<Blobs> {
-    const { dataDir, disk = nodeDisk, log, lockWaitMs, signal } = options
+    const { dataDir, disk = nodeDisk, log } = options
     const layout = layoutOf(dataDir)
     await makeLayout(disk, layout)
-    const holdings = await Holdings.open({
-      layout,
-      disk,
-      log,
-      ...(lockWaitMs !== undefined && { lockWaitMs }),
-      ...(signal && { signal })
-    })
+    const holdings = await Holdings.open({ ...options, layout, disk })
     try {
       const unfinished = {
         directory: layout.partial,
@@ -146,6 +141,13 @@ export class Blobs {
     return bytes
   }
 
+  /** The whole of a small blob as it is on disk, its digest not checked. Throws as {@link read}. */
+  async whole(digest: Digest): Promise<Buffer> {
+    const bytes = await this.#small.whole(digest)
+    if (bytes === undefined) throw unknown(digest)
+    return bytes
+  }
+
   /**
    * What {@link bytes} gave in the past, for those who need much of it at a start: verified, and
    * read without opening a file for each. Not all that is held is among it.
@@ -180,14 +182,18 @@ export class Blobs {
 
   /** Stores a small blob, durably; nothing happens when it is held and sound. Throws `DIGEST_INVALID`. */
   async put(bytes: Uint8Array, digest: Digest): Promise<void> {
-    const algorithm = algorithmOf(digest)
-    if (digestOf(bytes, algorithm) !== digest) {
-      throw new StarlingError('DIGEST_INVALID', `the bytes are not ${digest}`)
-    }
-    if ((await this.check(digest, async () => {})) === 'sound') return
-    const partial = await this.#partials.takeTemporary(algorithm)
-    await partial.append(bytes)
-    await partial.commit(digest)
+    const blob = CheckedBlob.of(digest, bytes)
+    if (blob === undefined) throw new StarlingError('DIGEST_INVALID', `they are not ${digest}`)
+    if ((await this.check(digest, async () => {})) !== 'sound') await this.putAll([blob])
+  }
+
+  /**
+   * Stores small blobs durably, all in one go; what is held stays as it is. Throws `DISK_FULL` or
+   * `DISK_FAILED`, and then none of those that were not held is kept.
+   */
+  async putAll(blobs: readonly CheckedBlob[]): Promise<void> {
+    const absent = blobs.filter(({ digest }) => this.stat(digest) === undefined)
+    await this.#holdings.keepAll(await this.#partials.stage(absent))
   }
 
   /**

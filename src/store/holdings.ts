@@ -7,6 +7,7 @@ import { blobPath, type Layout, scanBlobs, shardPath, sizeOf } from './layout.ts
 import { Listeners } from './listeners.ts'
 import type { BlobStat, Verified } from './partial.ts'
 import { SizeIndex } from './size-index.ts'
+import type { Staged } from './staging.ts'
 import { Turns } from './turns.ts'
 
 export interface HoldingsOptions {
@@ -106,7 +107,7 @@ export class Holdings {
       }
       try {
         await verified.sync()
-        await this.#makeShard(digest)
+        await this.#makeShards([digest])
         await disk.rename(verified.path, path)
         await disk.syncDirectory(dirname(path))
       } catch (error) {
@@ -114,10 +115,37 @@ export class Holdings {
         throw diskError(error, `keeping ${digest}`)
       }
       await this.#index.update(new Map([[digest, sizeBytes]]), [])
-      this.#sizes.set(digest, sizeBytes)
-      this.#bytes += sizeBytes
-      this.held.tell(digest, { sizeBytes })
+      this.#hold(digest, sizeBytes)
       return { sizeBytes }
+    })
+  }
+
+  /**
+   * As {@link keep}, for many synced files: each of the later steps is done for all of them before
+   * the next, so that one sync of a directory, or of a journal, serves many. All are kept or none;
+   * the files of what is held by now are removed.
+   */
+  keepAll(staged: ReadonlyMap<Digest, Staged>): Promise<void> {
+    return this.#turns.takeAll(staged.keys(), async () => {
+      const { layout, disk } = this.#options
+      const files = [...staged].map(([digest, { path, sizeBytes }]) => ({
+        ...{ digest, sizeBytes, from: path, to: blobPath(layout, digest) }
+      }))
+      const absent = files.filter(({ digest }) => !this.#sizes.has(digest))
+      const held = files.filter(({ digest }) => this.#sizes.has(digest))
+      await Promise.allSettled(held.map(({ from }) => disk.remove(from)))
+      try {
+        await this.#makeShards(absent.map(({ digest }) => digest))
+        await allEnded(absent.map(({ from, to }) => disk.rename(from, to)))
+        const shards = new Set(absent.map(({ to }) => dirname(to)))
+        await allEnded([...shards].map(shard => disk.syncDirectory(shard)))
+      } catch (error) {
+        const names = absent.flatMap(({ from, to }) => [from, to])
+        await Promise.allSettled(names.map(name => disk.remove(name)))
+        throw diskError(error, 'keeping small blobs')
+      }
+      await this.#index.update(new Map(absent.map(each => [each.digest, each.sizeBytes])), [])
+      for (const { digest, sizeBytes } of absent) this.#hold(digest, sizeBytes)
     })
   }
 
@@ -160,7 +188,9 @@ export class Holdings {
     })
   }
 
+  /** Waits for what has its turn, then lets go of the index. */
   async close(): Promise<void> {
+    await this.#turns.over()
     await this.#index.close()
   }
 
@@ -195,15 +225,28 @@ export class Holdings {
     this.#sizes.delete(digest)
   }
 
-  /** The name of a shard must be durable too, before anything in it is. */
-  async #makeShard(digest: Digest): Promise<void> {
-    const { layout, disk } = this.#options
-    const shard = shardPath(layout, digest)
-    if (this.#shards.has(shard)) return
-    await disk.makeDirectory(shard)
-    await disk.syncDirectory(dirname(shard))
-    this.#shards.add(shard)
+  #hold(digest: Digest, sizeBytes: number): void {
+    this.#sizes.set(digest, sizeBytes)
+    this.#bytes += sizeBytes
+    this.held.tell(digest, { sizeBytes })
   }
+
+  /** The name of a shard must be durable too, before anything in it is. */
+  async #makeShards(digests: readonly Digest[]): Promise<void> {
+    const { layout, disk } = this.#options
+    const all = new Set(digests.map(digest => shardPath(layout, digest)))
+    const shards = [...all].filter(shard => !this.#shards.has(shard))
+    for (const shard of shards) await disk.makeDirectory(shard)
+    for (const tree of new Set(shards.map(dirname))) await disk.syncDirectory(tree)
+    for (const shard of shards) this.#shards.add(shard)
+  }
+}
+
+/** Waits for all to end, however they do, then throws what the first of them threw. */
+async function allEnded(steps: readonly Promise<void>[]): Promise<void> {
+  const ends = await Promise.allSettled(steps)
+  const failed = ends.find(({ status }) => status === 'rejected')
+  if (failed?.status === 'rejected') throw failed.reason
 }
 
 /** The digests of the index that have no file, which is none of them after most starts. */

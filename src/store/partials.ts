@@ -1,10 +1,12 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Algorithm } from '../digest.ts'
+import type { Algorithm, Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
+import type { CheckedBlob } from './checked-blob.ts'
 import type { Disk } from './disk.ts'
 import { Partial, type PartialOptions } from './partial.ts'
 import { PieceFiles } from './piece-files.ts'
+import { type Staged, stage } from './staging.ts'
 
 /** Names of uploads begin so; all others are downloads. */
 export const UPLOAD_PREFIX = 'upload-'
@@ -25,6 +27,7 @@ export class Partials {
   readonly #options: PartialsOptions
   readonly #opened = new Map<string, Promise<Partial>>()
   readonly #removing = new Set<string>()
+  readonly #staging = new Set<Promise<unknown>>()
   #temporaries = 0
 
   /** Removes what nobody can go on with: temporary files of an earlier process, and strangers. */
@@ -54,10 +57,14 @@ export class Partials {
     return this.#take(name, algorithm, signal)
   }
 
-  /** An empty one with a name of its own, which no later process will find. */
-  takeTemporary(algorithm: Algorithm): Promise<Partial> {
-    this.#temporaries += 1
-    return this.#take(`${this.#temporaries}.tmp`, algorithm, undefined)
+  /** Writes and syncs small blobs, each in a file that no later process will find; see {@link stage}. */
+  stage(blobs: readonly CheckedBlob[]): Promise<Map<Digest, Staged>> {
+    const { directory, disk } = this.#options
+    const staged = stage(blobs, disk, () => join(directory, `${++this.#temporaries}.tmp`))
+    this.#staging.add(staged)
+    const end = () => this.#staging.delete(staged)
+    staged.then(end, end)
+    return staged
   }
 
   /** Removes one that nobody has open; false when somebody has. */
@@ -74,6 +81,7 @@ export class Partials {
 
   /** Closes those still open; they are kept. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.#staging)
     const opened = await Promise.allSettled(this.#opened.values())
     for (const result of opened) {
       if (result.status === 'fulfilled') await result.value.close()

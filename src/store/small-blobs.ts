@@ -46,6 +46,20 @@ export class SmallBlobs {
     return undefined
   }
 
+  /** See `Blobs.whole`; `undefined` when the blob is not held, or its file is gone or cut short. */
+  async whole(digest: Digest): Promise<Buffer | undefined> {
+    const stat = this.#holdings.stat(digest)
+    if (stat === undefined) return undefined
+    const bytes = await this.#load(digest, stat.sizeBytes)
+    if (bytes !== undefined) return bytes
+    await this.#holdings.lose(
+      digest,
+      'its file is missing or cut short',
+      async () => (await this.#load(digest, stat.sizeBytes)) === undefined
+    )
+    return undefined
+  }
+
   /** See `Blobs.bytesKnown`. */
   async *known(): AsyncGenerator<readonly [Digest, Buffer], void> {
     for await (const copies of this.#copies.read()) {
@@ -68,10 +82,15 @@ export class SmallBlobs {
 
   /** The verified bytes; `undefined` when they are damaged in any way. */
   async #read(digest: Digest, sizeBytes: number): Promise<Buffer | undefined> {
+    const bytes = await this.#load(digest, sizeBytes)
+    return bytes && digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined
+  }
+
+  /** What the file has; `undefined` when it cannot be read or has another size. */
+  async #load(digest: Digest, sizeBytes: number): Promise<Buffer | undefined> {
     const file = await BlobFile.open(blobPath(this.#layout, digest), sizeBytes)
     try {
-      const bytes = await file?.whole()
-      return bytes && digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined
+      return await file?.whole()
     } catch (error) {
       if (isCode(error, 'DATA_DAMAGED')) return undefined
       throw error

@@ -6,6 +6,7 @@ import { digestOf } from '../../src/digest.ts'
 import { isCode } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { Blobs } from '../../src/store/blobs.ts'
+import { CheckedBlob } from '../../src/store/checked-blob.ts'
 import { SYNC_EVERY_BYTES } from '../../src/store/writer.ts'
 import { incompleteBlobs, MIB, openBlobs, readAll, scratch, someBytes } from './scratch.ts'
 import { type PowerCut, type Step, systemError, TestDisk } from './test-disk.ts'
@@ -66,6 +67,75 @@ for (const cut of CUTS) {
     }
   })
 }
+
+test('of many small blobs each is synced before any has its name, and all names before any is held', async t => {
+  const disk = new TestDisk()
+  const blobs = await openBlobs(t, await scratch(t), disk)
+  const small = someSmall()
+  const before = disk.steps.length
+  const stepsWhenHeld: number[] = []
+  blobs.onHeld(() => stepsWhenHeld.push(disk.steps.length))
+  await blobs.putAll(small)
+  const kinds = disk.steps.slice(before).map(step => step.kind)
+  assert.ok(kinds.lastIndexOf('datasync') < kinds.indexOf('rename'))
+  assert.ok(kinds.lastIndexOf('rename') < kinds.lastIndexOf('sync'))
+  assert.equal(kinds.filter(kind => kind === 'datasync').length, small.length)
+  const shards = new Set(small.map(each => each.digest.slice(0, 'sha256:ab'.length)))
+  assert.equal(kinds.slice(kinds.lastIndexOf('rename') + 1).length, shards.size, 'each name once')
+  assert.deepEqual(new Set(stepsWhenHeld), new Set([disk.steps.length]))
+  assert.equal(stepsWhenHeld.length, small.length)
+  for (const { digest, bytes } of small) assert.deepEqual(await blobs.whole(digest), bytes)
+})
+
+for (const cut of CUTS) {
+  const what = cut === 'kill' ? 'kill -9' : `power cut (names ${cut.names}, bytes ${cut.bytes})`
+  test(`a ${what} at any step of keeping small blobs leaves none incomplete and loses none answered for`, async t => {
+    const small = someSmall()
+    let survivedAll = false
+    for (let step = 0; !survivedAll; step += 1) {
+      const dataDir = await scratch(t)
+      const disk = new TestDisk()
+      const dying = await Blobs.open({ dataDir, disk, log: silentLog })
+      disk.dieAt(disk.steps.length + step)
+      const answered = await dying.putAll(small).then(
+        () => true,
+        () => false
+      )
+      await dying.close()
+      if (cut !== 'kill') await disk.losePower(cut)
+      if (step % 2 === 1) await rm(join(dataDir, 'index'), { recursive: true })
+      assert.deepEqual(await incompleteBlobs(dataDir), [])
+      const blobs = await openBlobs(t, dataDir)
+      if (answered) for (const { digest } of small) assert.ok(blobs.stat(digest))
+      await blobs.putAll(small)
+      for (const { digest, bytes } of small) assert.deepEqual(await blobs.whole(digest), bytes)
+      await blobs.close()
+      survivedAll = answered
+      assert.ok(step < 60)
+    }
+  })
+}
+
+test('when one of many small blobs cannot be synced none of them is kept', async t => {
+  const dataDir = await scratch(t)
+  const disk = new TestDisk()
+  const blobs = await openBlobs(t, dataDir, disk)
+  const small = someSmall()
+  for (const kind of ['write', 'datasync', 'rename', 'sync'] as const) {
+    let left = 2
+    disk.refuse = step => {
+      if (step.kind !== kind) return undefined
+      left -= 1
+      return left === 0 ? systemError('EIO') : undefined
+    }
+    await assert.rejects(blobs.putAll(small), error => isCode(error, 'DISK_FAILED'))
+    assert.deepEqual(await filesIn(dataDir), [])
+    assert.equal(blobs.totals().count, 0)
+  }
+  disk.refuse = () => undefined
+  await blobs.putAll(small)
+  assert.equal(blobs.totals().count, small.length)
+})
 
 test('names that a killed process left unsynced are synced before they count as held', async t => {
   const dataDir = await scratch(t)
@@ -155,6 +225,15 @@ test('a long blob is synced while it streams, and one failing sync ends it', asy
   )
   assert.deepEqual(await filesIn(dataDir), [])
 })
+
+function someSmall(): CheckedBlob[] {
+  return [0, 5_000].map(sizeBytes => {
+    const small = someBytes(sizeBytes)
+    const blob = CheckedBlob.of(digestOf(small), small)
+    assert.ok(blob)
+    return blob
+  })
+}
 
 async function push(blobs: Blobs): Promise<void> {
   const partial = await blobs.partial('a-download', 'sha256')

@@ -16,7 +16,9 @@ export type Face<Class> = Pick<Class, keyof Class>
  * What stands in for the store's blobs: the same promises, over the blobs of a simulated disk. What
  * the store itself must keep to make them is shown by its own tests, on a disk that loses power.
  */
-export class SimBlobs implements Omit<Face<Blobs>, 'partial' | 'pieces' | 'close'> {
+export class SimBlobs
+  implements Omit<Face<Blobs>, 'partial' | 'pieces' | 'close' | 'whole' | 'putAll'>
+{
   readonly #disk: Disk
   /** As the process knows them; on disk there may be fewer since, or rotten ones. */
   readonly #sizes = new Map<Digest, number>()
