@@ -6,6 +6,7 @@ import { MAX_MANIFEST_BYTES } from '../manifest.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { ByteRange } from '../store/range-stream.ts'
 import type { Cluster } from './cluster.ts'
+import type { Download } from './download.ts'
 import type { Intake } from './intake.ts'
 import { ASK_TIMEOUT_MS } from './lookup.ts'
 import type { Passage } from './passage.ts'
@@ -59,12 +60,18 @@ export class BlobSource {
     }
     if (!this.#intake.fits(digest)) return this.#passedBytes(digest)
     try {
-      await aborted(this.#intake.start(digest).done, signal)
+      await aborted(this.#start(digest).done, signal)
     } catch (error) {
       if (isDisk(error)) return this.#passedBytes(digest)
       if (this.#held(digest) === undefined) return this.#absent(digest, error)
     }
     return this.#whole(digest)
+  }
+
+  #start(digest: Digest): Download {
+    const download = this.#intake.start(digest)
+    download.hurry()
+    return download
   }
 
   #whole(digest: Digest): Promise<Buffer> {
@@ -78,7 +85,7 @@ export class BlobSource {
 
   /** A blob that comes from a peer: it can be read while it is being stored. */
   async #streamed(digest: Digest, signal: AbortSignal): Promise<OpenBlob | undefined> {
-    const download = this.#intake.start(digest)
+    const download = this.#start(digest)
     try {
       const { sizeBytes } = await aborted(download.opened, signal)
       const follow = (range: ByteRange | undefined) =>

@@ -7,6 +7,7 @@ import type { ByteRange } from '../store/range-stream.ts'
 import type { Driver } from '../swarm/driver/driver.ts'
 import type { Fetching } from '../swarm/driver/fetching.ts'
 import { fileNameOf } from '../swarm/driver/key.ts'
+import type { Batches } from './batches.ts'
 import { WholeDownload, type WholeDownloadOptions } from './whole-download.ts'
 
 /**
@@ -21,10 +22,15 @@ export interface DownloadOptions extends WholeDownloadOptions {
   readonly swarm?: Pick<Driver, 'fetch'>
   /** Whether a blob is known to be too small to be worth cutting. */
   readonly isSmall?: (digest: Digest) => boolean
+  /** How small ones come with others; without it each comes by itself. */
+  readonly batches?: Pick<Batches, 'fetch' | 'hurry'>
   readonly clock: Clock
 }
 
-/** One blob on its way here: in pieces from the neighbours, and else as a whole from any holder. */
+/**
+ * One blob on its way here: in pieces from the neighbours, or with others if it is small, and else as
+ * a whole from any holder.
+ */
 export class Download {
   readonly digest: Digest
   /** Resolves with the size once it is known; rejects as `done` does. */
@@ -37,12 +43,15 @@ export class Download {
   readonly #options: DownloadOptions
   readonly #open = Promise.withResolvers<{ readonly sizeBytes: number }>()
   readonly #whole: WholeDownload
+  readonly #isSmall: boolean
+  #batchFrom: readonly string[] | undefined
   #fetching: Fetching | undefined
   #sizeBytes: number | undefined
 
   constructor(digest: Digest, options: DownloadOptions, signal: AbortSignal) {
     this.digest = digest
     this.#options = options
+    this.#isSmall = options.isSmall?.(digest) === true
     this.#whole = new WholeDownload(digest, options, signal, sizeBytes => this.#opened(sizeBytes))
     this.opened = this.#open.promise
     this.done = this.#run(signal)
@@ -61,7 +70,12 @@ export class Download {
 
   /** Names of the nodes it has come from so far. */
   get from(): readonly string[] {
-    return this.#fetching?.from ?? this.#whole.from
+    return this.#batchFrom ?? this.#fetching?.from ?? this.#whole.from
+  }
+
+  /** A client waits for it, and not for others that would come with it. */
+  hurry(): void {
+    if (this.#isSmall) this.#options.batches?.hurry(this.digest)
   }
 
   /**
@@ -83,7 +97,8 @@ export class Download {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    if (await this.#inPieces(signal)) return
+    if (this.#isSmall ? await this.#inBatch() : await this.#inPieces(signal)) return
+    signal.throwIfAborted()
     const { clock, log } = this.#options
     const started = clock.monotonic()
     const bytes = await this.#whole.run()
@@ -91,10 +106,21 @@ export class Download {
     log.info({ digest: this.digest, bytes, ms, from: this.from }, 'blob fetched')
   }
 
+  /** Whether it came with others. Throws when this node could not keep it. */
+  async #inBatch(): Promise<boolean> {
+    const { batches, blobs } = this.#options
+    const from = await batches?.fetch(this.digest)
+    const stat = blobs.stat(this.digest)
+    if (from === undefined || stat === undefined) return false
+    this.#batchFrom = [from]
+    this.#opened(stat.sizeBytes)
+    return true
+  }
+
   /** Whether the neighbours gave it. Throws when this node could not take it. */
   async #inPieces(signal: AbortSignal): Promise<boolean> {
-    const { swarm, isSmall, log } = this.#options
-    if (swarm === undefined || isSmall?.(this.digest)) return false
+    const { swarm, log } = this.#options
+    if (swarm === undefined) return false
     let ending = await this.#fetch(swarm)
     for (let tries = 1; ending.kind === 'given-up' && ending.why === 'nobody'; tries++) {
       if (tries === RESUME_TRIES || !(await this.#hasPieces())) break

@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
-import type { Fetcher } from '../swarm/fetcher.ts'
+import type { BatchFetcher, Fetcher } from '../swarm/fetcher.ts'
 import type { PieceFetcher } from '../swarm/piece-fetcher.ts'
 import type { Relay } from '../swarm/relay.ts'
 import type { Sparse } from './admission.ts'
@@ -30,7 +30,7 @@ export interface ReplicationOptions {
   readonly uploads: Uploads
   readonly records: Records
   readonly mesh: Mesh
-  readonly fetcher: Fetcher
+  readonly fetcher: Fetcher & BatchFetcher
   readonly pieces: Pick<PieceFetcher, 'fetch'>
   readonly relay: Relay
   readonly disk: DiskWatch

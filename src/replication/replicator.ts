@@ -2,12 +2,15 @@ import type { Clock, Random } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { isCode } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { MAX_BATCH_BLOBS } from '../swarm/batch.ts'
 import type { Downloads } from './downloads.ts'
 import { Fifo } from './fifo.ts'
 import type { Inventory } from './inventory.ts'
 
-/** Enough to fill a link with small blobs, few enough that large ones end one after the other. */
+/** Few enough that large blobs end one after the other. */
 const MAX_PARALLEL = 6
+/** Small ones come many at a time: while one batch is stored, another one can come. */
+const MAX_PARALLEL_SMALL = 2 * MAX_BATCH_BLOBS
 const FIRST_RETRY_MS = 500
 const LAST_RETRY_MS = 30_000
 /** What failed is looked at this often for whether it is due again. */
@@ -31,6 +34,8 @@ interface Retry {
 export interface ReplicatorOptions {
   readonly inventory: Pick<Inventory, 'missing' | 'onMissing' | 'graph'>
   readonly downloads: Pick<Downloads, 'start'>
+  /** Whether a blob is known to be small. */
+  readonly isSmall: (digest: Digest) => boolean
   /** Whether the disk takes background copies now. */
   readonly hasRoom: () => boolean
   /** Whether there is room for this blob, as large as it is known to be. */
@@ -46,9 +51,11 @@ export class Replicator {
   readonly #options: ReplicatorOptions
   /** Manifests go before the rest, since they name more. */
   readonly #manifests = new Fifo<Digest>()
-  readonly #others = new Fifo<Digest>()
+  readonly #small = new Fifo<Digest>()
+  readonly #large = new Fifo<Digest>()
   readonly #retries = new Map<Digest, Retry>()
   readonly #running = new Set<Digest>()
+  #runningSmall = 0
   /** What there is no room for, while smaller blobs go on. */
   readonly #tooLarge = new Set<Digest>()
   #tooLargeSinceMs = 0
@@ -109,8 +116,9 @@ export class Replicator {
   }
 
   #queue(digest: Digest): void {
-    const isManifest = this.#options.inventory.graph.manifestType(digest) !== undefined
-    const line = isManifest ? this.#manifests : this.#others
+    const { inventory, isSmall } = this.#options
+    const isManifest = inventory.graph.manifestType(digest) !== undefined
+    const line = isManifest ? this.#manifests : isSmall(digest) ? this.#small : this.#large
     line.push(digest)
   }
 
@@ -127,27 +135,42 @@ export class Replicator {
   }
 
   #pump(): void {
-    const { inventory, hasRoom, fits } = this.#options
     if (this.#closed || this.#timer === undefined) return
-    while (this.#running.size < MAX_PARALLEL && hasRoom()) {
-      const digest = this.#manifests.shift() ?? this.#others.shift()
+    while (this.#options.hasRoom()) {
+      const small = this.#nextSmall()
+      const digest = small ?? this.#nextLarge()
       if (digest === undefined) return
-      if (this.#running.has(digest)) continue
-      const isMissing = inventory.missing().has(digest)
-      if (isMissing && !fits(digest)) {
-        this.#tooLarge.add(digest)
-        continue
-      }
-      this.#tooLarge.delete(digest)
-      if (isMissing) void this.#fetch(digest)
-      else this.#retries.delete(digest)
+      if (!this.#running.has(digest)) this.#begin(digest, small === undefined)
     }
   }
 
-  async #fetch(digest: Digest): Promise<void> {
+  #nextSmall(): Digest | undefined {
+    if (this.#runningSmall >= MAX_PARALLEL_SMALL) return undefined
+    return this.#manifests.shift() ?? this.#small.shift()
+  }
+
+  #nextLarge(): Digest | undefined {
+    const running = this.#running.size - this.#runningSmall
+    return running < MAX_PARALLEL ? this.#large.shift() : undefined
+  }
+
+  #begin(digest: Digest, isLarge: boolean): void {
+    const { inventory, fits } = this.#options
+    const isMissing = inventory.missing().has(digest)
+    if (isMissing && !fits(digest)) {
+      this.#tooLarge.add(digest)
+      return
+    }
+    this.#tooLarge.delete(digest)
+    if (isMissing) void this.#fetch(digest, isLarge)
+    else this.#retries.delete(digest)
+  }
+
+  async #fetch(digest: Digest, isLarge: boolean): Promise<void> {
     const { inventory, downloads, clock, onReplicated } = this.#options
     const since = inventory.missing().get(digest)?.sinceMs
     this.#running.add(digest)
+    if (!isLarge) this.#runningSmall += 1
     try {
       await downloads.start(digest).done
       this.#retries.delete(digest)
@@ -156,6 +179,7 @@ export class Replicator {
       this.#retryLater(digest, error)
     } finally {
       this.#running.delete(digest)
+      if (!isLarge) this.#runningSmall -= 1
       this.#pump()
     }
   }

@@ -1,13 +1,15 @@
 import type { Clock, Random } from '../clock.ts'
+import type { Digest } from '../digest.ts'
 import type { Log } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
-import type { Fetcher } from '../swarm/fetcher.ts'
+import type { BatchFetcher, Fetcher } from '../swarm/fetcher.ts'
 import { Holders } from '../swarm/holders.ts'
 import { SMALL_BLOB_BYTES } from '../swarm/piece-size.ts'
 import { Announcer } from './announcer.ts'
+import { Batches } from './batches.ts'
 import type { DiskWatch } from './disk-space.ts'
 import { Downloads } from './downloads.ts'
 import { Intake } from './intake.ts'
@@ -24,7 +26,7 @@ export interface SupplyOptions {
   readonly blobs: Blobs
   readonly records: Records
   readonly mesh: Mesh
-  readonly fetcher: Fetcher
+  readonly fetcher: Fetcher & BatchFetcher
   readonly disk: DiskWatch
   readonly metrics: Metrics
   readonly clock: Clock
@@ -42,6 +44,7 @@ export class Supply {
   readonly passage: Passage
   readonly replicator: Replicator
   readonly #announcer: Announcer
+  readonly #batches: Batches
 
   constructor(options: SupplyOptions) {
     const { inventory, swarming, blobs, records, mesh, fetcher, disk, metrics } = options
@@ -52,21 +55,25 @@ export class Supply {
     const { graph } = inventory
     this.locator = new Locator({ mesh, blobs, sightings })
     const asked = { fetcher, holders, sightings, log, locator: this.locator }
+    const onReceived = (bytes: number) => {
+      received.inc(bytes)
+      disk.wrote(bytes)
+    }
+    const isSmall = (digest: Digest) =>
+      graph.manifestType(digest) !== undefined ||
+      (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= SMALL_BLOB_BYTES
+    const batches = new Batches({ ...asked, blobs, clock, onReceived })
+    this.#batches = batches
     this.downloads = new Downloads({
       ...{ ...asked, blobs, clock, swarm: swarming.driver },
-      isSmall: digest =>
-        graph.manifestType(digest) !== undefined ||
-        (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= SMALL_BLOB_BYTES,
-      onReceived: bytes => {
-        received.inc(bytes)
-        disk.wrote(bytes)
-      }
+      ...{ batches, isSmall, onReceived }
     })
     this.passage = new Passage({ ...asked, onReceived: bytes => received.inc(bytes) })
     this.intake = new Intake({ downloads: this.downloads, graph, disk })
     this.replicator = new Replicator({
       ...{ inventory, clock, random, log },
       downloads: this.intake,
+      isSmall,
       hasRoom: () => disk.space().state === 'ok',
       fits: digest => this.intake.fits(digest),
       onReplicated: seconds => metrics.replicationSeconds.observe(seconds)
@@ -78,12 +85,14 @@ export class Supply {
     mesh.on('connected', peer => {
       // A process that came anew, or came back, may give what it could not before.
       holders.forgive(peer)
+      batches.met(peer)
       this.replicator.poke()
     })
   }
 
   async close(): Promise<void> {
     this.replicator.close()
+    await this.#batches.close()
     await this.downloads.close()
     await this.#announcer.close()
   }

@@ -134,8 +134,8 @@ export class WholeDownload {
   #watched(): Fetcher {
     const { fetcher } = this.#options
     return {
-      open: async (holder, digest, start, signal) => {
-        const fetched = await fetcher.open(holder, digest, start, signal)
+      open: async (holder, digest, start, signal, options) => {
+        const fetched = await fetcher.open(holder, digest, start, signal, options)
         this.#onOpened(fetched.sizeBytes)
         return fetched
       },

@@ -3,7 +3,7 @@ import { isCode } from '../errors.ts'
 import { type Contribution, Contributions, Replay } from './contributions.ts'
 import type { Fetcher, Holder } from './fetcher.ts'
 import { type Received, receive } from './receive.ts'
-import { STALL_LIMITS, type StallLimits } from './stall.ts'
+import { IMPATIENT_LIMITS, STALL_LIMITS, type StallLimits } from './stall.ts'
 
 /** Where the bytes of one blob go, in order. */
 export interface Sink {
@@ -54,7 +54,8 @@ export interface DownloadOptions {
   readonly onOutcome?: (outcome: Outcome) => void
   readonly onHolder?: (holder: Holder) => void
   readonly onReceived?: (bytes: number) => void
-  readonly limits?: StallLimits
+  /** For a holder when nobody else is left to ask, and for one of several. */
+  readonly limits?: { readonly alone: StallLimits; readonly oneOfSeveral: StallLimits }
 }
 
 /**
@@ -69,7 +70,7 @@ export async function download(options: DownloadOptions): Promise<DownloadReport
     options.signal.throwIfAborted()
     const holder = await run.choose()
     if (holder === undefined) break
-    const sizeBytes = await run.turn(holder)
+    const sizeBytes = await run.turn(holder, await run.limitsFor(holder))
     if (sizeBytes !== undefined) return { kind: 'done', sizeBytes, outcomes: run.outcomes }
   }
   return { kind: 'unfinished', outcomes: run.outcomes }
@@ -113,8 +114,16 @@ class Run {
     return holder === undefined || this.#excluded.has(holder.id) ? undefined : holder
   }
 
+  /** Who has all that is left of the hope is waited for longer than one of several. */
+  async limitsFor({ id }: Holder): Promise<StallLimits> {
+    const { limits, nextHolder } = this.#options
+    const other = await nextHolder(new Set([...this.#excluded, id]))
+    const isAlone = other === undefined && this.#suspects.length === 0
+    return isAlone ? (limits?.alone ?? STALL_LIMITS) : (limits?.oneOfSeveral ?? IMPATIENT_LIMITS)
+  }
+
   /** Gives the size when the blob is complete, verified and kept. */
-  async turn(holder: Holder): Promise<number | undefined> {
+  async turn(holder: Holder, limits: StallLimits): Promise<number | undefined> {
     const { digest, sink, fetcher, signal, onHolder, onReceived } = this.#options
     onHolder?.(holder)
     const received = await receive({
@@ -123,7 +132,7 @@ class Run {
       start: sink.offset,
       fetcher,
       signal,
-      limits: this.#options.limits ?? STALL_LIMITS,
+      limits,
       agree: sizeBytes => this.#agree(holder, sizeBytes),
       take: async chunk => {
         const { length } = chunk

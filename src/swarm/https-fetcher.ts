@@ -5,10 +5,11 @@ import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import type { PinnedAgent, PinnedRequestOptions } from './agent.ts'
 import { Agents } from './agents.ts'
-import { type Answer, readAnswer } from './answer.ts'
+import { readAnswer } from './answer.ts'
+import { BATCH_PATH, encodeRequest } from './batch.ts'
 import type { Credentials } from './certificate.ts'
 import { discard, isHangUp, responseOf } from './exchange.ts'
-import type { Fetched, Fetcher, Holder } from './fetcher.ts'
+import type { AskOptions, BatchFetcher, Fetched, Fetcher, Holder } from './fetcher.ts'
 import type { RateLimit } from './rate-limit.ts'
 import type { Urgency } from './schedule/messages.ts'
 import { AWAITED } from './send-blob.ts'
@@ -39,7 +40,7 @@ export const FETCHER_LIMITS: FetcherLimits = {
 }
 
 /** Fetches blobs from the {@link TransferServer} of other nodes, over pinned connections kept alive. */
-export class HttpsFetcher implements Fetcher {
+export class HttpsFetcher implements Fetcher, BatchFetcher {
   readonly #limits: FetcherLimits
   readonly #slots: Slots
   readonly #ingress: RateLimit | undefined
@@ -65,24 +66,38 @@ export class HttpsFetcher implements Fetcher {
     digest: Digest,
     start: number,
     signal: AbortSignal,
-    urgency: Urgency = 'background'
+    { urgency = 'background', answerTimeoutMs }: AskOptions = {}
   ): Promise<Fetched> {
-    const either = AbortSignal.any([signal, this.#closing.signal])
-    const free = await this.#slots.take(either)
+    const question = { path: pathOf(digest, urgency), start, answerTimeoutMs }
+    const { response, free } = await this.#ask(holder, question, signal)
     try {
-      const { answer, response } = await this.#ask(holder, pathOf(digest, urgency), start, either)
+      const answer = readAnswer(response, holder, start)
       if (answer.kind === 'ended') {
         await discard(response)
         free()
         return { sizeBytes: answer.sizeBytes, body: Readable.from([]) }
       }
-      response.once('close', free)
-      const body = pacedBody(response, this.#ingress, urgency)
-      return { sizeBytes: answer.sizeBytes, body }
+      return { sizeBytes: answer.sizeBytes, body: pacedBody(response, this.#ingress, urgency) }
     } catch (error) {
-      free()
+      await discard(response)
       throw error
     }
+  }
+
+  async openBatch(
+    holder: Holder,
+    digests: readonly Digest[],
+    signal: AbortSignal,
+    { answerTimeoutMs }: AskOptions = {}
+  ): Promise<Readable | undefined> {
+    const body = encodeRequest(digests)
+    const question = { path: BATCH_PATH, start: 0, body, answerTimeoutMs }
+    const { response } = await this.#ask(holder, question, signal)
+    const { statusCode } = response
+    if (statusCode === 200) return pacedBody(response, this.#ingress, 'background')
+    await discard(response)
+    if (statusCode === 404 || statusCode === 405) return undefined
+    throw new StarlingError('PEER_FAILED', `${holder.name} answers ${statusCode} to a batch`)
   }
 
   async close(): Promise<void> {
@@ -90,49 +105,72 @@ export class HttpsFetcher implements Fetcher {
     this.#agents.destroy()
   }
 
+  /** A place is taken until the answer has been read, or `free` is called. */
+  async #ask(holder: Holder, question: Question, signal: AbortSignal): Promise<Asked> {
+    const either = AbortSignal.any([signal, this.#closing.signal])
+    const free = await this.#slots.take(either)
+    try {
+      const response = await this.#answer(holder, question, either)
+      response.once('close', free)
+      return { response, free }
+    } catch (error) {
+      free()
+      throw error
+    }
+  }
+
   /**
    * A kept connection may have been closed by the other side just as we wrote to it: a request that
    * dies so before any answer is made once more.
    */
-  async #ask(holder: Holder, path: string, start: number, signal: AbortSignal): Promise<Asked> {
+  async #answer(holder: Holder, question: Question, signal: AbortSignal): Promise<IncomingMessage> {
+    const longest = this.#limits.answerTimeoutMs
+    const timeoutMs = Math.min(question.answerTimeoutMs ?? longest, longest)
     const agent = this.#agents.of(holder)
-    const first = sendRequest(agent, holder, path, start, signal)
+    const first = sendRequest(agent, holder, question, signal)
     try {
-      return await answerTo(first, holder, start, signal, this.#limits.answerTimeoutMs)
+      return await answerTo(first, holder, signal, timeoutMs)
     } catch (error) {
       if (!first.reusedSocket || !isHangUp(error)) throw error
-      const second = sendRequest(agent, holder, path, start, signal)
-      return answerTo(second, holder, start, signal, this.#limits.answerTimeoutMs)
+      const second = sendRequest(agent, holder, question, signal)
+      return answerTo(second, holder, signal, timeoutMs)
     }
   }
 }
 
+interface Question {
+  readonly path: string
+  /** The byte from which on the blob is wanted. */
+  readonly start: number
+  /** Posted, where there is any. */
+  readonly body?: Buffer
+  readonly answerTimeoutMs: number | undefined
+}
+
 interface Asked {
-  readonly answer: Answer
   readonly response: IncomingMessage
+  readonly free: () => void
 }
 
 function sendRequest(
   agent: PinnedAgent,
   { host, port }: Holder,
-  path: string,
-  start: number,
+  { path, start, body }: Question,
   signal: AbortSignal
 ): ClientRequest {
-  const headers = start === 0 ? {} : { range: `bytes=${start}-` }
+  const headers = {
+    ...(start > 0 && { range: `bytes=${start}-` }),
+    ...(body && { 'content-length': body.length })
+  }
   const options: PinnedRequestOptions = {
-    agent,
-    host,
-    port,
-    path,
-    headers,
-    signal,
+    ...{ agent, host, port, path, headers, signal },
+    method: body === undefined ? 'GET' : 'POST',
     connectSignal: signal
   }
   const sent = request(options)
   // The first error rejects the wait below; later ones reach the reader through the body.
   sent.on('error', ignore)
-  sent.end()
+  sent.end(body)
   return sent
 }
 
@@ -153,26 +191,20 @@ function pacedBody(body: Readable, limit: RateLimit | undefined, urgency: Urgenc
   )
 }
 
+/** The head of the answer, its body still to come. */
 async function answerTo(
   sent: ClientRequest,
   holder: Holder,
-  start: number,
   signal: AbortSignal,
   timeoutMs: number
-): Promise<Asked> {
+): Promise<IncomingMessage> {
   const timer = setTimeout(
     () => sent.destroy(new StarlingError('PEER_FAILED', `${holder.name} did not answer`)),
     timeoutMs
   )
   try {
     const response = await responseOf(sent)
-    response.on('error', ignore)
-    try {
-      return { answer: readAnswer(response, holder, start), response }
-    } catch (error) {
-      await discard(response)
-      throw error
-    }
+    return response.on('error', ignore)
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof StarlingError) throw error

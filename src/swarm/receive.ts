@@ -32,10 +32,11 @@ export interface ReceiveOptions {
 
 /** Takes what one holder gives from `start` on. Throws what `take` throws and the signal's reason. */
 export async function receive(options: ReceiveOptions): Promise<Received> {
-  const { holder, digest, start, fetcher, signal, agree } = options
+  const { holder, digest, start, fetcher, signal, limits, agree } = options
   let fetched: Fetched
   try {
-    fetched = await fetcher.open(holder, digest, start, signal)
+    const answerTimeoutMs = limits.stallTimeoutMs
+    fetched = await fetcher.open(holder, digest, start, signal, { answerTimeoutMs })
   } catch (error) {
     signal.throwIfAborted()
     return { kind: isCode(error, 'BLOB_UNKNOWN') ? 'unknown' : 'failed', bytes: 0, error }

@@ -9,6 +9,7 @@ import { Intake, type RelayHandler } from './intake.ts'
 import { PieceCounter } from './piece-counter.ts'
 import type { PieceDesk } from './piece-desk.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { isForBatch, sendBatch } from './send-batch.ts'
 import { type BlobSource, sendBlob } from './send-blob.ts'
 import { peerFingerprint, tlsOptions } from './tls.ts'
 
@@ -56,10 +57,11 @@ export interface ServerOptions {
 }
 
 /**
- * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on, and
- * `GET /pieces/<key>/<piece>`; and takes what they pass on from their clients, under `/relay/`. Only a peer whose certificate is
- * pinned reaches HTTP at all (design, section 7): the parser is given a connection after its
- * certificate was compared, so that not one byte of it is read before.
+ * Serves blobs to the other nodes: `GET` and `HEAD /blobs/<digest>`, whole or from a byte on,
+ * `POST /batches/1` for many small ones, and `GET /pieces/<key>/<piece>`; and takes what they pass
+ * on from their clients, under `/relay/`. Only a peer whose certificate is pinned reaches HTTP at
+ * all (design, section 7): the parser is given a connection after its certificate was compared, so
+ * that not one byte of it is read before.
  */
 export class TransferServer {
   readonly #options: ServerOptions
@@ -224,7 +226,8 @@ export class TransferServer {
     }
     response.once('close', leave)
     const { source, onSent, egress, log } = this.#options
-    sendBlob({ request, response, source, onSent, egress }).catch(error => {
+    const send = isForBatch(request) ? sendBatch : sendBlob
+    send({ request, response, source, onSent, egress }).catch(error => {
       response.destroy()
       log.warn({ err: error, peer, path: request.url }, 'blob not sent')
     })

@@ -11,6 +11,9 @@ export interface StallLimits {
  */
 export const STALL_LIMITS: StallLimits = { stallTimeoutMs: 15_000, stallBytes: 16 * 1024 }
 
+/** The same pace, for a holder beside whom there are others to ask: nobody waits for it for long. */
+export const IMPATIENT_LIMITS: StallLimits = { stallTimeoutMs: 2_000, stallBytes: 2 * 1024 }
+
 /** Looks this often within the limit, so that a stall is found at most a quarter too late. */
 const LOOKS = 4
 

@@ -41,6 +41,7 @@ async function open(
   const failure = () => Promise.reject(new StarlingError(code, 'as the test wants it'))
   const passed = { count: 0 }
   const download = {
+    hurry: () => undefined,
     opened: failing === 'opened' ? failure() : Promise.resolve({ sizeBytes: 5 }),
     done: failure(),
     follow: failure

@@ -16,6 +16,7 @@ class Stage {
   readonly running = new Map<Digest, PromiseWithResolvers<void>>()
   readonly replicator: Replicator
   hasRoom = true
+  readonly small = new Set<Digest>()
   /** What there is no room for. */
   readonly tooLarge = new Set<Digest>()
   replicatedSeconds: number[] = []
@@ -36,6 +37,7 @@ class Stage {
         }
       },
       downloads: { start: digest => this.#start(digest) },
+      isSmall: digest => this.small.has(digest),
       hasRoom: () => this.hasRoom,
       fits: digest => !this.tooLarge.has(digest),
       onReplicated: seconds => this.replicatedSeconds.push(seconds),
@@ -101,7 +103,20 @@ test('few are fetched at once, manifests first and then what was missing first',
   stage.graph.addLink('app', a, MANIFEST_TYPE)
   stage.miss(a)
   for (const blob of blobs.slice(0, 2)) await stage.succeed(blob)
-  assert.deepEqual([...stage.running.keys()], [...blobs.slice(2, 6), a, blobs[6]])
+  assert.deepEqual([...stage.running.keys()], [...blobs.slice(2, 6), a, ...blobs.slice(6, 8)])
+})
+
+test('small blobs are fetched many at a time, and large ones beside them', async t => {
+  const small = Array.from({ length: 1_000 }, (_, number) => named(`small ${number}`))
+  const large = Array.from({ length: 10 }, (_, number) => named(`large ${number}`))
+  const stage = new Stage(t)
+  for (const digest of small) stage.small.add(digest)
+  stage.replicator.start()
+  for (const digest of [...small, ...large]) stage.miss(digest)
+  assert.deepEqual([...stage.running.keys()], [...small.slice(0, 512), ...large.slice(0, 6)])
+  await stage.succeed(large[0] ?? assert.fail())
+  await stage.succeed(small[0] ?? assert.fail())
+  assert.deepEqual([...stage.running.keys()].slice(-2), [large[6], small[512]])
 })
 
 test('how long a blob was missing is told', async t => {

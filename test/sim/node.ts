@@ -150,6 +150,7 @@ export class SimNode {
     const intake = new Intake({ downloads, graph: inventory.graph, disk })
     const fits = (digest: Digest) => intake.fits(digest)
     const replicator = new Replicator({
+      isSmall: () => false,
       ...{ inventory, downloads: intake, fits, clock, random, log },
       hasRoom: () => disk.space().state === 'ok',
       onReplicated: () => undefined

@@ -20,7 +20,8 @@ const MiB = 1024 * 1024
 const blob = makeBlob(3 * MiB)
 
 /** Small enough for a test, long enough for a busy machine to give an honest holder its turn. */
-const LIMITS = { stallTimeoutMs: 1_000, stallBytes: 1024 }
+const STALL = { stallTimeoutMs: 1_000, stallBytes: 1024 }
+const LIMITS = { alone: STALL, oneOfSeveral: STALL }
 
 function openFetcher(t: TestContext, limits: Partial<FetcherLimits> = {}): HttpsFetcher {
   const fetcher = new HttpsFetcher({ credentials: asker, limits })
@@ -196,6 +197,21 @@ test('a holder that accepts and never answers is left for another', async t => {
   assert.equal(rogue.connections.size, 0)
 })
 
+test('one of several holders is soon left when it is mute or stalls, the last one is waited for', async t => {
+  const mute = await startBad(t, 'mute', () => {})
+  const stalls = await startBad(t, 'stalls', (request, socket) => {
+    socket.write(rightHead(request, blob.bytes.length).head)
+  })
+  const { holder } = await startHonest(t)
+  const sink = new MemorySink(blob.digest)
+  const long = { stallTimeoutMs: 600_000, stallBytes: 1 }
+  const report = await run(t, [mute.holder, stalls.holder, holder], sink, {
+    fetcher: openFetcher(t, { answerTimeoutMs: 600_000 }),
+    limits: { alone: long, oneOfSeveral: { stallTimeoutMs: 200, stallBytes: 1 } }
+  })
+  assert.deepEqual(brief(report.outcomes), ['mute failed', 'stalls stalled', 'honest done'])
+})
+
 test('a holder that stalls mid-blob is left for another', async t => {
   const rogue = await startBad(t, 'stalls', (request, socket) => {
     socket.write(rightHead(request, blob.bytes.length).head)
@@ -232,7 +248,8 @@ test('time that our own sink takes is not held against the holder', async t => {
     }
   }
   const sink = new SlowSink(blob.digest)
-  const report = await run(t, [holder], sink, { limits: { stallTimeoutMs: 300, stallBytes: 1 } })
+  const limits = { stallTimeoutMs: 300, stallBytes: 1 }
+  const report = await run(t, [holder], sink, { limits: { alone: limits, oneOfSeveral: limits } })
   assert.deepEqual(brief(report.outcomes), ['honest done'])
 })
 

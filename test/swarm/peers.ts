@@ -77,7 +77,7 @@ export async function startHolder(
 
 /**
  * A node with the right certificate and its own idea of HTTP: `answer` is called with each request
- * head and the socket to misuse.
+ * head, a body included, and the socket to misuse.
  */
 export async function startRogue(
   name: string,
@@ -92,7 +92,9 @@ export async function startRogue(
     let head = ''
     socket.on('data', chunk => {
       head += chunk
-      if (!head.endsWith('\r\n\r\n')) return
+      const [, bodyBytes = 0] = /content-length: (\d+)/i.exec(head) ?? []
+      const end = head.indexOf('\r\n\r\n')
+      if (end === -1 || head.length < end + 4 + Number(bodyBytes)) return
       const whole = head
       head = ''
       answer(whole, socket)

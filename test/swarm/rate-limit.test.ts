@@ -108,7 +108,7 @@ test('blobs and pieces go out, and come in, no faster than the limit', async t =
     t.after(() => Promise.all([blobs.close(), pieces.close()]))
     const begunMs = systemClock.monotonic()
     for (const urgency of ['awaited', 'background'] as const) {
-      const { body } = await blobs.open(node.holder, blob.digest, 0, t.signal, urgency)
+      const { body } = await blobs.open(node.holder, blob.digest, 0, t.signal, { urgency })
       assert.ok(Buffer.concat(await body.toArray()).equals(blob.bytes))
       const wish = { key: 'k', piece: 0, urgency, maxBytes: 1e6, signal: t.signal }
       const piece = await pieces.fetch(node.holder, wish)
