@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { systemClock, systemRandom } from '../../src/clock.ts'
@@ -44,6 +45,7 @@ export class Puppet {
 
   static async open(context: TestContext, nodes: Nodes, join: readonly string[]): Promise<Puppet> {
     const dataDir = nodes.dataDir('puppet')
+    await mkdir(dataDir, { recursive: true })
     const { secretFile: file } = nodes
     const shared = { dataDir, log: silentLog, clock: systemClock }
     const credentials = await openCredentials(shared)
