@@ -3,8 +3,29 @@ import { test } from 'node:test'
 import { makeImage } from '../../src/demo/image.ts'
 import { type Node, Nodes } from './nodes.ts'
 
-const UNKNOWN = `sha256:${'0'.repeat(64)}`
+const KNOWN = ['/v2/app/manifests/v1']
+const UNKNOWN = [
+  '/v2/app/manifests/v2',
+  `/v2/app/manifests/sha256:${'0'.repeat(64)}`,
+  '/v2/b/tags/list'
+]
 const QUICK = { deadAfter: '1s', aloneAfter: '2500ms' } as const
+
+test('while a node that was lost counts as live, nothing is unknown that it might know', async t => {
+  const nodes = await Nodes.open(t)
+  const holder = await nodes.start('holder')
+  const image = makeImage([10_000])
+  await holder.push('app', 'v1', image)
+  // It stays live for as long as this test may take.
+  const other = await nodes.start('other', { deadAfter: '10m', join: [holder.mesh], full: true })
+  await other.meets(1)
+  await holder.stop()
+  for (const path of [...KNOWN, `/v2/app/manifests/${image.digest}`, ...UNKNOWN]) {
+    assert.equal(await other.statusCode(path), 503, path)
+  }
+  const blob = `/v2/app/blobs/${image.blobs[0]?.digest}`
+  assert.equal(await other.statusCode(blob, { method: 'HEAD' }), 404)
+})
 
 test('what only a node that is away holds is unavailable, and what nobody knew stays unknown', async t => {
   const nodes = await Nodes.open(t)
@@ -16,15 +37,13 @@ test('what only a node that is away holds is unavailable, and what nobody knew s
   await holder.stop()
 
   const blob = `/v2/app/blobs/${image.blobs[0]?.digest}`
-  const known = ['/v2/app/manifests/v1', `/v2/app/manifests/${image.digest}`]
-  const unknown = ['/v2/app/manifests/v2', `/v2/app/manifests/${UNKNOWN}`, '/v2/b/tags/list']
-  async function answersAsItShould(whatNobodyKnows = 404): Promise<void> {
+  async function answersAsItShould(): Promise<void> {
+    const known = [...KNOWN, `/v2/app/manifests/${image.digest}`]
     for (const path of known) assert.equal(await other.statusCode(path), 503, path)
-    for (const path of unknown) assert.equal(await other.statusCode(path), whatNobodyKnows, path)
+    for (const path of UNKNOWN) assert.equal(await other.statusCode(path), 404, path)
     assert.equal(await other.statusCode(blob, { method: 'HEAD' }), 404)
   }
-  // At once, while it counts as live and might know; after that; and when the other is ready alone.
-  await answersAsItShould(503)
+  // Once it is away, and when the other is ready alone.
   await other.until('to miss it', ({ peers }) => peers[0]?.state === 'away')
   await answersAsItShould()
   await other.logs('"to":"seeking"')

@@ -33,7 +33,7 @@ for (const count of [1, 2]) {
       await node.logs('blobs collected')
       // One run may take some of them, and the next the rest.
       const collected = async () => (await node.metric('starling_collected_blobs_total')) === 3
-      await until(collected, { what: 'three blobs collected', timeoutMs: 20_000 })
+      await until(collected, { what: 'three blobs collected' })
     }
     // What was deleted can be pushed again.
     await first.push('app', 'deleted', deleted)

@@ -8,7 +8,6 @@ import { type Node, Nodes } from './nodes.ts'
 
 const MiB = 1024 * 1024
 const REPOSITORY = 'team/app'
-const PATIENCE_MS = 20_000
 
 test('a push is passed on while it comes in, though its digest is told only at its end', async t => {
   const nodes = await Nodes.open(t)
@@ -89,13 +88,13 @@ async function held(node: Node) {
 async function has(node: Node, bytes: number): Promise<void> {
   const enough = async () =>
     (await node.metric('starling_bytes_received_total', { plane: 'transfer' })) >= bytes
-  await until(enough, { what: `${bytes} bytes on ${node.name}`, timeoutMs: PATIENCE_MS })
+  await until(enough, { what: `${bytes} bytes on ${node.name}` })
   assert.notDeepEqual(await partials(node), [])
 }
 
 async function isEmpty(node: Node): Promise<void> {
   const empty = async () => (await partials(node)).length === 0
-  await until(empty, { what: `nothing left over on ${node.name}`, timeoutMs: PATIENCE_MS })
+  await until(empty, { what: `nothing left over on ${node.name}` })
 }
 
 function partials({ dataDir }: Node): Promise<string[]> {

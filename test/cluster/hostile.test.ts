@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { makeImage } from '../../src/demo/image.ts'
 import { verifyBlobFiles } from '../helpers/blob-files.ts'
+import { until } from '../helpers/until.ts'
 import { type Node, Nodes } from './nodes.ts'
 import { honestly, Puppet } from './puppet.ts'
 
@@ -29,22 +30,26 @@ test('a member that resets in the middle of a blob only costs a turn', async t =
   const nodes = await Nodes.open(t)
   const [one, two] = (await nodes.startAll(2)) as [Node, Node]
   const puppet = await Puppet.open(t, nodes, [one.mesh, two.mesh])
-  await Promise.all([one.meets(2), two.meets(2)])
+  // A member that brings news when it is first met would make them doubt what they know.
+  for (const node of [one, two]) await node.logs(`"peer":"${puppet.mesh.id}","received"`)
 
-  // Small enough to be asked for whole, of whoever is said to have it.
+  // Small enough to be asked for whole, and at first nobody else has them.
   const image = makeImage([MiB])
-  let asked = 0
-  for (const { bytes } of image.blobs) {
+  const asked = new Set<string>()
+  for (const { bytes, digest, sizeBytes } of image.blobs) {
     puppet.holds(Buffer.concat([...bytes()]), function* (whole, start) {
-      asked += 1
+      asked.add(digest)
       yield whole.subarray(start, start + Math.ceil((whole.length - start) / 2))
       throw new Error('reset')
     })
+    // In another repository, or a client would be told that it need not push them.
+    await puppet.records.write([
+      { kind: 'lease', repository: 'other', digest, sizeBytes, ttlMs: 600_000 }
+    ])
   }
-  puppet.announce(image.blobs.map(({ digest }) => digest))
+  await until(() => asked.size === image.blobs.length, { what: 'the puppet to be asked for all' })
   await one.push('app', 'v1', image)
-  await two.holds(3)
-  assert.ok(asked > 0)
+  for (const node of [one, two]) await node.holds(3)
   assert.deepEqual(await verifyBlobFiles(two.dataDir), { count: 3, bytes: image.sizeBytes })
 })
 
@@ -61,7 +66,7 @@ test('a pull of what is still on its way here begins before it is here', async t
     await released.promise
     yield* honestly(whole, Math.max(start, 4 * MiB))
   })
-  const lease = { kind: 'lease' as const, repository: 'app', digest, ttlMs: 60_000 }
+  const lease = { kind: 'lease' as const, repository: 'app', digest, ttlMs: 600_000 }
   await puppet.records.write([{ ...lease, sizeBytes: bytes.length }])
   await node.until('to hear of it', ({ blobs }) => blobs.missing === 1)
 
@@ -87,7 +92,7 @@ test('a pull is cut off, never ended in order, when the bytes that came were not
   await node.meets(1)
   const bytes = randomBytes(3 * MiB)
   const digest = puppet.holds(bytes, whole => honestly(randomBytes(whole.length), 0))
-  const lease = { kind: 'lease' as const, repository: 'app', digest, ttlMs: 60_000 }
+  const lease = { kind: 'lease' as const, repository: 'app', digest, ttlMs: 600_000 }
   await puppet.records.write([{ ...lease, sizeBytes: bytes.length }])
   await node.until('to hear of it', ({ blobs }) => blobs.missing === 1)
 

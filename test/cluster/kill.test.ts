@@ -57,8 +57,7 @@ test('a receiver killed in the middle of a blob has no incomplete blob, and goes
   const lease = { kind: 'lease' as const, repository: 'app', digest, ttlMs: 60_000 }
   await puppet.records.write([{ ...lease, sizeBytes: bytes.length }])
   await until(async () => (await partialBytes(dataDir)) >= 15 * MiB, {
-    what: 'the receiver to have half of the blob',
-    timeoutMs: 30_000
+    what: 'the receiver to have half of the blob'
   })
 
   await receiver.kill()

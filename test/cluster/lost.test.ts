@@ -6,14 +6,14 @@ import { makeImage } from '../../src/demo/image.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
 
-const QUICK = ['--dead-after', '1s', '--copies', '1']
+const FLAGS = ['--copies', '1']
 
 test('when the last holder is gone its images are lost by name, and the nodes are ready', async t => {
   const cluster = await open(t)
-  const holder = await cluster.node('holder', { flags: QUICK })
+  const holder = await cluster.node('holder', { flags: FLAGS })
   await holder.ready()
   const join = [holder.addresses.mesh]
-  const full = await cluster.node('other', { join, flags: [...QUICK, '--max-disk', '1%'] })
+  const full = await cluster.node('other', { join, flags: [...FLAGS, '--max-disk', '1%'] })
   await full.statusWhere('to hear of the holder', ({ peers }) => peers.some(isLive))
   await full.ready()
   const image = makeImage([100_000])
@@ -21,7 +21,7 @@ test('when the last holder is gone its images are lost by name, and the nodes ar
   await full.statusWhere('to know the tag', ({ images }) => images.length === 1)
   await Promise.all([holder.kill(), full.kill()])
 
-  const other = await cluster.node('other', { join, flags: [...QUICK, '--alone-after', '2s'] })
+  const other = await cluster.node('other', { join, flags: [...FLAGS, '--alone-after', '2s'] })
   await other.ready()
   const { lost } = await other.statusWhere('to name what is lost', status => {
     return status.lost.images.some(({ tag, digest }) => {
@@ -32,8 +32,7 @@ test('when the last holder is gone its images are lost by name, and the nodes ar
   assert.equal(await codeOf(other, 'precious'), 503)
 
   // A machine of the same name and nothing on its disk takes the place of the one that is gone.
-  const empty = await cluster.restart(holder, 'empty')
-  await empty.statusWhere('to hear of the other', ({ peers }) => peers.some(isLive))
+  const empty = await cluster.restart(holder, 'empty', [other.addresses.mesh])
   for (const node of [empty, other]) {
     await node.ready()
     const status = await node.statusWhere('to know that it is lost', ({ lost }) => {
@@ -52,7 +51,7 @@ test('when the last holder is gone its images are lost by name, and the nodes ar
 })
 
 test('nodes that all start again with nothing are ready, and take pushes', async t => {
-  const { cluster, nodes } = await Cluster.start(3, { flags: QUICK })
+  const { cluster, nodes } = await Cluster.start(3, { flags: FLAGS })
   t.after(() => cluster.close())
   await pushImage(at(nodes[0] as Daemon, 'old'), makeImage([1_000]))
   await Promise.all(nodes.map(node => node.kill()))

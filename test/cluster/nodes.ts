@@ -32,8 +32,6 @@ export interface NodeSettings {
   readonly mesh?: string
 }
 
-/** Long enough for two busy cores; every wait ends as soon as what it waits for has come. */
-const PATIENCE_MS = 30_000
 const LOOK_MS = 20
 const PLANES = ['registry', 'admin', 'transfer'] as const
 
@@ -208,7 +206,7 @@ export class Node {
   /** Asks again and again; when it is in vain, what the node says of itself goes with the error. */
   async #until<T>(what: string, ask: () => Promise<T | false> | T | false): Promise<T> {
     try {
-      const options = { what: `${this.name} ${what}`, timeoutMs: PATIENCE_MS, intervalMs: LOOK_MS }
+      const options = { what: `${this.name} ${what}`, intervalMs: LOOK_MS }
       return await until(ask, options)
     } catch (error) {
       const status = JSON.stringify(await this.status(), undefined, 1)

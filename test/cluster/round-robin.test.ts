@@ -157,14 +157,12 @@ test('503 while the node of an upload is live and does not answer, 404 once it i
   assert.deepEqual(await statuses(), ['503 UNAVAILABLE', '503 UNAVAILABLE'])
   const unknown = '404 BLOB_UPLOAD_UNKNOWN'
   await until(async () => (await statuses()).every(status => status === unknown), {
-    what: 'the upload to be unknown',
-    timeoutMs: 20_000
+    what: 'the upload to be unknown'
   })
 
   const restarted = await cluster.restart(one, 'kept')
   await restarted.ready()
   await until(async () => (await statuses()).every(status => status === '204 undefined'), {
-    what: 'the upload to go on',
-    timeoutMs: 20_000
+    what: 'the upload to go on'
   })
 })

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { PATIENCE_MS } from './until.ts'
 
 /** The end of what a process printed, kept for messages. */
 const OUTPUT_KEPT_CHARACTERS = 64 * 1024
@@ -56,7 +57,7 @@ export class Child {
   }
 
   /** Sends a signal and waits for the end; at once when it has ended. */
-  async end(signal: 'SIGTERM' | 'SIGKILL', timeoutMs = 15_000): Promise<string> {
+  async end(signal: 'SIGTERM' | 'SIGKILL', timeoutMs = PATIENCE_MS): Promise<string> {
     if (this.#ended !== undefined) return this.#ended
     this.#process.kill(signal)
     const timer = setTimeout(() => this.#process.kill('SIGKILL'), timeoutMs)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { StatusDocument } from '../../src/admin/status.ts'
 import { Child } from './child.ts'
 import { sampleOf } from './prometheus.ts'
-import { Fatal, until } from './until.ts'
+import { Fatal, PATIENCE_MS, until } from './until.ts'
 
 export interface DaemonOptions {
   readonly name: string
@@ -30,9 +30,6 @@ export interface Addresses {
 }
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
-/** Starting takes under a second on an idle machine; tests share two cores. */
-const START_TIMEOUT_MS = 30_000
-const ANSWER_TIMEOUT_MS = 10_000
 
 /** A real `serve` process, started as an operator starts it. */
 export class Daemon {
@@ -62,7 +59,7 @@ export class Daemon {
         }
         return JSON.parse(await readFile(file, 'utf8')) as Addresses
       },
-      { what: `${options.name} to listen`, timeoutMs: START_TIMEOUT_MS }
+      { what: `${options.name} to listen` }
     ).catch(async (error: unknown) => {
       await child.end('SIGKILL')
       throw new Error(`${options.name} did not start\n${child.output}`, { cause: error })
@@ -84,7 +81,7 @@ export class Daemon {
   }
 
   /** Waits until `/readyz` answers 200. */
-  async ready(timeoutMs = 60_000): Promise<this> {
+  async ready(timeoutMs = PATIENCE_MS): Promise<this> {
     await this.#until(() => this.#get('/readyz'), 'to be ready', timeoutMs)
     return this
   }
@@ -98,7 +95,7 @@ export class Daemon {
   statusWhere(
     what: string,
     condition: (status: StatusDocument) => boolean,
-    timeoutMs = 60_000
+    timeoutMs = PATIENCE_MS
   ): Promise<StatusDocument> {
     let last: StatusDocument | undefined
     const ask = async (): Promise<StatusDocument | false> => {
@@ -176,7 +173,7 @@ export class Daemon {
     const url = `http://${this.addresses.admin}${path}`
     const { authorization } = this.options
     const response = await fetch(url, {
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      signal: AbortSignal.timeout(PATIENCE_MS),
       ...(authorization !== undefined && { headers: { authorization } })
     })
     if (response.ok) return response

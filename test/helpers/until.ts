@@ -1,9 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
 
+/**
+ * How long a test waits for what must come. A wait ends as soon as it has come, so that only a fault
+ * takes this long, on a machine that is ten times slower than ours, too.
+ */
+export const PATIENCE_MS = 120_000
+
 export interface UntilOptions {
   /** What is waited for, for the message when it does not come. */
   readonly what: string
-  readonly timeoutMs: number
+  /** {@link PATIENCE_MS} if not given. */
+  readonly timeoutMs?: number
   readonly intervalMs?: number
 }
 
@@ -16,7 +23,8 @@ export async function until<T>(
   ask: () => Promise<T | undefined | false> | T | undefined | false,
   options: UntilOptions
 ): Promise<T> {
-  const deadlineMs = performance.now() + options.timeoutMs
+  const { what, timeoutMs = PATIENCE_MS, intervalMs = 50 } = options
+  const deadlineMs = performance.now() + timeoutMs
   let last: unknown
   for (;;) {
     try {
@@ -28,10 +36,9 @@ export async function until<T>(
       last = error
     }
     if (performance.now() >= deadlineMs) {
-      const message = `waited ${options.timeoutMs} ms in vain for ${options.what}`
-      throw new Error(message, { cause: last })
+      throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, { cause: last })
     }
-    await delay(options.intervalMs ?? 50)
+    await delay(intervalMs)
   }
 }
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { test } from 'node:test'
-import { systemClock } from '../../src/clock.ts'
 import { parseAddress } from '../../src/mesh/address.ts'
 import { REFUSAL } from '../../src/mesh/refusals.ts'
 import { allLive, Flock, remembering, SECRET, until } from './helpers/flock.ts'
@@ -44,12 +43,10 @@ for (const [what, bytes] of [
     const socket = connect(parseAddress(a.address))
     socket.on('error', () => {})
     const closed = new Promise(resolve => socket.once('close', resolve))
-    const startedMs = systemClock.monotonic()
     await once(socket, 'connect')
     socket.write(bytes)
     socket.resume()
     await closed
-    assert.ok(systemClock.monotonic() - startedMs < HANDSHAKE_TIMEOUT_MS + 1_500)
     await until(() => lines.some(line => line.includes(REFUSAL)))
     assert.deepEqual(a.peers(), [])
   })

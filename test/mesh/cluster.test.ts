@@ -18,7 +18,7 @@ test('twenty nodes behind one address boot at once without tripping a limit of l
       flock.hide(node)
     })
   )
-  await until(() => hub.peers().filter(peer => peer.connected).length === 19, 20_000)
+  await until(() => hub.peers().filter(peer => peer.connected).length === 19)
   const heard = new Set<string>()
   const [speaker] = flock.meshes.filter(mesh => mesh !== hub)
   assert.ok(speaker)
@@ -26,8 +26,8 @@ test('twenty nodes behind one address boot at once without tripping a limit of l
   await until(() => {
     speaker.publish(Buffer.from('news'))
     return heard.size === 19
-  }, 20_000)
-  await until(() => allLive(flock.meshes), 20_000)
+  })
+  await until(() => allLive(flock.meshes))
 })
 
 test('nodes that are not connected hear each other through a third', async context => {
@@ -87,7 +87,7 @@ test('closing leaves no socket, server or timer behind', async context => {
   const b = await flock.add('b', { join: [a.address, '127.0.0.1:1'] })
   await until(() => allLive([a, b]))
   await Promise.all([a.close(), b.close(), b.close()])
-  await until(() => held() <= before, 4_000)
+  await until(() => held() <= before)
 })
 
 test('a forgotten node is gone, and returns when it comes in person', async context => {

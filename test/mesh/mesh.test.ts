@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isCode } from '../../src/errors.ts'
+import { PATIENCE_MS } from '../helpers/until.ts'
 import { allLive, Flock, isLive, until, VITALS } from './helpers/flock.ts'
 
 test('two nodes find each other, and each knows what the other said of itself', async context => {
@@ -28,7 +29,7 @@ test('a request is answered, and what goes wrong is PEER_FAILED', async context 
   await flock.start(a)
   const b = await flock.add('b', { join: [a.address] })
   await until(() => allLive([a, b]))
-  const options = { signal: AbortSignal.timeout(5_000), maxBytes: 1_000 }
+  const options = { signal: AbortSignal.timeout(PATIENCE_MS), maxBytes: 1_000 }
   const answer = await b.request(a.id, 'echo', Buffer.from('hello'), options)
   assert.equal(Buffer.from(answer).toString(), `${b.id} hello`)
   const failed = (error: unknown) => isCode(error, 'PEER_FAILED')
@@ -61,7 +62,7 @@ test('a node that dies is away within dead-after and live again on another port'
   const b = await flock.add('b', { dataDir, join: [a.address] })
   await until(() => allLive([a, b]))
   await b.close()
-  await until(() => a.peer(b.id)?.state === 'away', 3_000)
+  await until(() => a.peer(b.id)?.state === 'away')
   const again = await flock.add('b', { dataDir, join: [a.address] })
   assert.equal(again.id, b.id)
   await until(() => isLive(a, b.id))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { isCode } from '../../src/errors.ts'
 import type { RequestHandler } from '../../src/mesh/mesh-options.ts'
+import { PATIENCE_MS } from '../helpers/until.ts'
 import { allLive, Flock, until } from './helpers/flock.ts'
 
 const failed = (error: unknown) => isCode(error, 'PEER_FAILED')
@@ -16,7 +17,7 @@ async function pair(context: TestContext, handler: RequestHandler, maxBytes = 1_
   await until(() => allLive([server, client]))
   return (payload: Uint8Array, options = {}) =>
     client.request(server.id, 'test', payload, {
-      signal: AbortSignal.timeout(5_000),
+      signal: AbortSignal.timeout(PATIENCE_MS),
       maxBytes: 1_000,
       ...options
     })

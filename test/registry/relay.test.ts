@@ -170,9 +170,9 @@ test('what came before a client broke off is kept, and the upload is free again'
   broken.on('error', () => {})
   broken.write('hello')
   const offsetAtHome = () => [...pair.home.content.sessions.values()][0]
-  await until(() => offsetAtHome()?.offset === 5, { what: 'five bytes', timeoutMs: 5_000 })
+  await until(() => offsetAtHome()?.offset === 5, { what: 'five bytes' })
   broken.destroy()
-  await until(() => offsetAtHome()?.writing === false, { what: 'the writer', timeoutMs: 5_000 })
+  await until(() => offsetAtHome()?.writing === false, { what: 'the writer' })
   const rest = await fetch(url, { method: 'PATCH', body: ' again' })
   assert.equal(rest.headers.get('range'), '0-10')
 })

@@ -199,7 +199,7 @@ test('a change of the files is seen without being told', async t => {
   const registry = await openSecured(t)
   await registry.write(await certificate('next'))
   await until(async () => (await subjectOf(t, registry)) === 'next', {
-    ...{ what: 'the new certificate', timeoutMs: 10_000 }
+    what: 'the new certificate'
   })
 })
 

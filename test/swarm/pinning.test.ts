@@ -20,7 +20,7 @@ function fetcherFor(t: TestContext, credentials: Credentials = asker): HttpsFetc
 }
 
 async function fetchAll(fetcher: HttpsFetcher, holder: Holder): Promise<Buffer> {
-  const { body } = await fetcher.open(holder, blob.digest, 0, AbortSignal.timeout(5_000))
+  const { body } = await fetcher.open(holder, blob.digest, 0, AbortSignal.timeout(120_000))
   return Buffer.concat(await body.toArray())
 }
 

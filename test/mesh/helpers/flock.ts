@@ -8,6 +8,7 @@ import type { Vitals } from '../../../src/mesh/beat.ts'
 import type { MemberInfo } from '../../../src/mesh/member.ts'
 import { Mesh } from '../../../src/mesh/mesh.ts'
 import type { MeshOptions } from '../../../src/mesh/mesh-options.ts'
+import { PATIENCE_MS } from '../../helpers/until.ts'
 
 export const DEAD_AFTER_MS = 900
 
@@ -100,10 +101,10 @@ export class Flock {
 }
 
 /** Waits until a condition holds, looking again at each of the mesh's heartbeats' pace. */
-export async function until(condition: () => boolean, timeoutMs = 8_000): Promise<void> {
-  const deadline = systemClock.monotonic() + timeoutMs
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = systemClock.monotonic() + PATIENCE_MS
   while (!condition()) {
-    if (systemClock.monotonic() > deadline) throw new Error(`not so within ${timeoutMs} ms`)
+    if (systemClock.monotonic() > deadline) throw new Error(`not so within ${PATIENCE_MS} ms`)
     await new Promise(resolve => setTimeout(resolve, 20))
   }
 }

@@ -21,7 +21,7 @@ test('a question of who may not push keeps no blob from being collected, whoever
     htpasswd: (await temporaryFile(t, htpasswd({ ann: 'a', eve: 'e' }))).path,
     policy: (await temporaryFile(t, RULES)).path
   }
-  const one = await nodes.start('one', { ...users, lease: '1s', gcGrace: '1ms' })
+  const one = await nodes.start('one', { ...users, lease: '4s', gcGrace: '1ms' })
   const bare = await nodes.start('bare', { ...users, hold: 'none', join: [one.mesh] })
   const pushTo = (node: Node) => () => {
     const path = `/v2/app/blobs/uploads/?digest=${digestOf(BYTES)}`
@@ -29,9 +29,9 @@ test('a question of who may not push keeps no blob from being collected, whoever
   }
   for (const node of [one, bare]) {
     const push = pushTo(node)
-    await until(async () => (await push()) === 201, { what: 'the push', timeoutMs: 20_000 })
+    await until(async () => (await push()) === 201, { what: 'the push' })
     const head = () => node.statusCode(BLOB, { method: 'HEAD', headers: EVE })
     assert.equal(await head(), 200)
-    await until(async () => (await head()) === 404, { what: 'the end of it', timeoutMs: 20_000 })
+    await until(async () => (await head()) === 404, { what: 'the end of it' })
   }
 })
