@@ -201,9 +201,12 @@ export class Journal {
     const file = await disk.resume(path, sizeBytes)
     if (survey.tornBytes > 0) {
       await file.truncate(sizeBytes)
-      await file.sync()
       log.info({ segment, bytes: survey.tornBytes }, 'torn journal tail cut off')
     }
+    // A process that was killed may have written frames, and begun a segment, that it did not live to
+    // sync. From here on others are told that this node has them.
+    await file.sync()
+    await disk.syncDirectory(directory)
     this.#state = { kind: 'open', file, segment, offset: sizeBytes }
   }
 

@@ -50,6 +50,15 @@ test('what was appended is there after opening again, and is synced before the a
   assert.deepEqual(await textsOf(again), ['one', 'two', 'three'])
 })
 
+test('what a killed process wrote and did not live to sync is synced before it counts', async t => {
+  const { directory } = await written(t, ['one', 'two'])
+  const disk = recordingDisk()
+  const journal = await open(t, { directory, disk })
+  // Nobody can tell which frames, nor whether the name of the segment itself, had been synced.
+  assert.deepEqual(disk.events, ['resume', 'sync', 'syncDirectory'])
+  assert.deepEqual(await textsOf(journal), ['one', 'two'])
+})
+
 test('a tail torn at any byte is cut off, and appending goes on there', async t => {
   const { directory, path, marks, bytes } = await written(t, ['one', 'two'])
   const [end] = marks
