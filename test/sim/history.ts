@@ -154,8 +154,20 @@ function isPushedAfter(changes: readonly Change[], digest: Digest, later: Change
     each =>
       each.kind === 'push' &&
       each.image.digest === digest &&
-      (mayFollow(each, later) || isUnseen(each, later, 'tag'))
+      (mayFollow(each, later) || (isUnseen(each, later, 'tag') && !isOutdone(changes, each, later)))
   )
+}
+
+/** Of two tags side by side that with the greater stamp counts, as long as it is there. */
+function isOutdone(changes: readonly Change[], push: Change, later: Change): boolean {
+  const isReplaced = changes.some(
+    each => replaces(each, later.image.digest) && mayFollow(each, later)
+  )
+  return !isReplaced && later.kind === 'push' && tagStamp(later) > tagStamp(push)
+}
+
+function tagStamp({ written }: Change): number {
+  return Math.max(...written.filter(({ kind }) => kind === 'tag').map(({ stamp }) => stamp))
 }
 
 /** Deleting an image takes all its tags along, whichever they are. */
@@ -175,17 +187,14 @@ function mayFollow(change: Change, before: Change): boolean {
 
 /**
  * Whether what a push wrote of a kind stands beside what a later change wrote, whose node did not
- * know of it and did not have to. Of two tags side by side the one with the greater stamp counts.
+ * know of it and did not have to.
  */
 function isUnseen(push: Change, later: Change, kind: 'link' | 'tag'): boolean {
   if (isAcknowledged(push) && push.liveAtEnd.has(later.boot)) return false
   const over = later.written.filter(each => each.kind === kind)
   return push.written
     .filter(each => each.kind === kind)
-    .some(mine => {
-      const theirs = over.filter(each => each.key === mine.key)
-      return !theirs.some(each => covers(each, mine) || (!each.deleted && each.stamp > mine.stamp))
-    })
+    .some(mine => !over.some(each => each.key === mine.key && covers(each, mine)))
 }
 
 function at({ beganMs, image, repository, tag }: Change): string {
