@@ -160,24 +160,6 @@ hard(
   }
 )
 
-hard(
-  'a node that was killed while it synced a record is no copy of it before it has',
-  async seed => {
-    for (const killedAfterMs of [4, 8, 16, 32, 64]) {
-      const stage = await Stage.ready(seed, { nodes: 2, copyMs: 2 })
-      const host = stage.host(2)
-      host.disk.faults = { refuses: undefined, syncMs: 300 }
-      const pushing = stage.push(1, 'v1', 'pushed')
-      stage.simulation.world.after(killedAfterMs, undefined, () => {
-        stage.simulation.crash(host, 'kill')
-        stage.simulation.start(host)
-      })
-      await pushing
-      await stage.converge()
-    }
-  }
-)
-
 hard('a node that was paused while a tag moved answers with the new image', async seed => {
   const stage = await Stage.ready(seed)
   await stage.push(1, 'v1', 'old')

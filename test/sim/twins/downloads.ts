@@ -1,22 +1,15 @@
 import { Readable } from 'node:stream'
 import type { Digest } from '../../../src/digest.ts'
 import { isCode, StarlingError } from '../../../src/errors.ts'
+import type { Download } from '../../../src/replication/download.ts'
 import type { Locator } from '../../../src/replication/locator.ts'
 import type { Sightings } from '../../../src/replication/sightings.ts'
-import type { SimBlobs } from './blobs.ts'
+import type { Face, SimBlobs } from './blobs.ts'
 
 /** Asks one holder for the whole of a blob; throws `BLOB_UNKNOWN` or `PEER_FAILED`. */
 export type Fetch = (holder: string, digest: Digest) => Promise<Buffer>
 
-interface SimDownload {
-  readonly digest: Digest
-  readonly opened: Promise<{ readonly sizeBytes: number }>
-  readonly done: Promise<void>
-  readonly sizeBytes: number | undefined
-  readonly doneBytes: number
-  readonly from: readonly string[]
-  follow(): Promise<Readable>
-}
+type SimDownload = Face<Download>
 
 /**
  * What stands in for the blob plane, down from the question whom to ask: whole blobs, from one
@@ -53,6 +46,8 @@ export class SimDownloads {
     opened.catch(() => undefined)
     const started = {
       ...{ digest, done, opened, sizeBytes: undefined, doneBytes: 0, from: [] },
+      // Each comes by itself here, and as soon as it can.
+      hurry: () => undefined,
       follow: async () => Readable.from([await done.then(() => blobs.bytes(digest))])
     }
     this.#running.set(digest, started)
