@@ -52,12 +52,23 @@ export class Completion {
 
   /** Without the pieces of the suspect it was the blob. */
   #convict(part: Part): void {
-    const { tell, nameOf, log } = this.#options
     const liar = part.suspects.at(-1)
-    if (liar === undefined) return
+    if (liar !== undefined) this.#blame(part, liar)
+  }
+
+  #blame(part: Part, liar: string): void {
+    const { tell, nameOf, log } = this.#options
     tell({ kind: 'lied', peer: liar })
     const fields = { digest: part.name?.digest, peer: liar, name: nameOf(liar) }
     log.warn(fields, 'peer gave wrong pieces by a wrong list, and is put aside')
+  }
+
+  /** Nobody contradicts the list. Who says that it holds the blob looks at its disk, for rot. */
+  #blameSole(part: Part): void {
+    const sole = soleHolder(part)
+    if (sole === undefined) return
+    this.#options.talk.complain(sole, part.key, 0)
+    this.#blame(part, sole)
   }
 
   #doubt(part: Part): void {
@@ -66,6 +77,7 @@ export class Completion {
     const verdict = suspect(part)
     if (verdict === undefined || source.kind !== 'file') {
       log.warn({ digest: part.name?.digest, from: [...part.from] }, 'pieces do not make the blob')
+      this.#blameSole(part)
       parts.end(part, { kind: 'given-up', why: 'wrong' })
       return
     }
@@ -83,6 +95,13 @@ export class Completion {
     tell({ kind: 'lost', blob, pieces: verdict.pieces })
     if (verdict.cleared !== undefined) talk.askAgain(verdict.cleared, part)
   }
+}
+
+/** Who alone gave all of it, and had not just got it from others. */
+function soleHolder({ from, holders, isResumed }: Part): string | undefined {
+  const [sole, ...others] = from
+  if (sole === undefined || others.length > 0 || isResumed) return undefined
+  return holders.has(sole) ? sole : undefined
 }
 
 /** It may end at any wait, which the compiler does not see. */

@@ -31,6 +31,8 @@ export class Listener {
   readonly #options: ListenerOptions
   /** Complaints cost reading: one is looked into at a time. */
   #isLooking = false
+  /** Reading all of a blob again is done once, however many complain. */
+  readonly #suspected = new WeakSet<Part>()
 
   constructor(options: ListenerOptions) {
     this.#options = options
@@ -127,6 +129,7 @@ export class Listener {
     if (part.suspects.at(-1) === peer) return
     const { key: blob, reply, wants, pieces, hashes } = hello
     this.#note(peer, part, { pieces, hashes })
+    if (!wants) part.holders.add(peer)
     // Another holder has everything, though it has not hashed it yet: what is offered to it would
     // wait in vain, and with two holders there is no need to offer.
     const isHolder = !wants && part.source.kind === 'blob'
@@ -170,11 +173,19 @@ export class Listener {
     try {
       const hash = await hashOfPiece(part, piece, store)
       if (!hash.equals(expected)) onDamaged(part, piece)
+      else this.#suspectOnce(part)
     } catch {
       onDamaged(part, piece)
     } finally {
       this.#isLooking = false
     }
+  }
+
+  /** The pieces are as this node says: if they are wrong all the same, they had rotted by then. */
+  #suspectOnce(part: Part): void {
+    if (part.source.kind !== 'blob' || this.#suspected.has(part)) return
+    this.#suspected.add(part)
+    this.#options.store.suspect(part.source.digest)
   }
 }
 

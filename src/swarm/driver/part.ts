@@ -51,6 +51,10 @@ export interface Part {
   told: { readonly bytes: number; readonly atMs: number }
   /** Those who gave pieces. */
   readonly from: Set<string>
+  /** Neighbours that do not fetch the blob themselves: what they say of it is not hearsay. */
+  readonly holders: Set<string>
+  /** Whether pieces of it were here when it began. */
+  isResumed: boolean
   readonly ended: PromiseWithResolvers<Ending>
 }
 

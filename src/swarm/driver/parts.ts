@@ -60,6 +60,7 @@ export class Parts {
     for (const [piece, hash] of file.held()) {
       if (!held.add(piece)) continue
       part.claims.hold(piece, hash)
+      part.isResumed = true
       part.doneBytes += pieceLengthOf(part, piece)
     }
     const order = this.#order++
@@ -111,6 +112,8 @@ export class Parts {
       taken: new Map(),
       told: { bytes: 0, atMs: 0 },
       from: new Set(),
+      holders: new Set(),
+      isResumed: false,
       ended: Promise.withResolvers()
     }
     this.#parts.set(key, part)
