@@ -42,15 +42,16 @@ export function hear(
   now: number,
   effects: Effect[]
 ): void {
-  const peer = schedule.peers.get(id)
-  const swarm = schedule.swarms.get(blob)
+  const { peers, swarms, limits } = schedule
+  const peer = peers.get(id)
+  const swarm = swarms.get(blob)
   if (peer === undefined || swarm === undefined) return
   const known = swarm.links.get(id)
   if (known !== undefined) unlink(swarm, known)
   const link = linkTo(swarm, peer)
   for (const piece of held) if (piece < swarm.held.length) noteHave(swarm, link, piece)
   if (reply) effects.push(greeting(swarm, id, false))
-  else announceAll(swarm, link, now)
+  else announceAll(swarm, link, limits, now)
 }
 
 /** A neighbour has more pieces than it said, or gives us the first claim on some. */

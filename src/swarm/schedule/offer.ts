@@ -34,7 +34,7 @@ export function offerPieces(
   if (swarm.hidden.count === 0 || swarm.links.size === 0) return
   const links = [...swarm.links.values()].filter(({ have }) => !have.isFull)
   if (peerCount < 2 || links.length < swarm.links.size) {
-    reveal(swarm, now)
+    reveal(swarm, limits, now)
     return
   }
   const quick = links.filter(({ asideUntilMs }) => asideUntilMs <= now)
@@ -55,7 +55,7 @@ export function offerPieces(
   for (const [{ peer }, pieces] of batches) {
     effects.push({ kind: 'offer', peer: peer.id, blob: swarm.blob, pieces })
   }
-  if (piece === undefined) reveal(swarm, now)
+  if (piece === undefined) reveal(swarm, limits, now)
 }
 
 /**
@@ -119,10 +119,10 @@ function leastOffered(links: readonly Link[], window: number): Link | undefined 
 }
 
 /** Announces what is hidden, except what is on offer: that follows when it is seen or expires. */
-function reveal(swarm: Swarm, now: number): void {
+function reveal(swarm: Swarm, limits: Limits, now: number): void {
   for (const piece of swarm.hidden) {
     if (swarm.offered.has(piece)) continue
     swarm.hidden.delete(piece)
-    announce(swarm, piece, now)
+    announce(swarm, piece, limits, now)
   }
 }

@@ -1,5 +1,5 @@
 import type { Random } from '../../clock.ts'
-import { announce, flushNews, newsDueMs } from './announce.ts'
+import { announce, flushNews } from './announce.ts'
 import { begin, drop, forget, hurry, size, sort, takeLocal } from './course.ts'
 import type { Effect, Event, PieceOf } from './messages.ts'
 import { hear, learn, leave, lose, meet } from './neighbours.ts'
@@ -143,7 +143,7 @@ function arrived(schedule: Schedule, of: PieceOf, now: number, effects: Effect[]
     giveUp(swarm, of.piece, other.peer, effects)
   }
   if (!swarm.held.add(of.piece)) return
-  announce(swarm, of.piece, now)
+  announce(swarm, of.piece, schedule.limits, now)
   if (!swarm.held.isFull) return
   sort(schedule)
   effects.push({ kind: 'complete', blob: swarm.blob })
@@ -210,8 +210,7 @@ function spread(
   const { limits } = schedule
   offerPieces(swarm, schedule.peers.size, limits, now, effects)
   flushNews(swarm, limits, now, effects)
-  const newsMs = newsDueMs(swarm, limits)
-  if (newsMs !== undefined) wake(schedule, newsMs, effects)
+  if (swarm.newsDueMs !== undefined) wake(schedule, swarm.newsDueMs, effects)
   if (swarm.requests.size > 0 || swarm.offered.size > 0 || !swarm.held.isFull) {
     wake(schedule, Math.max(now, schedule.checkMs), effects)
   }

@@ -62,8 +62,8 @@ export interface Swarm {
   readonly order: number
   /** First piece that a client still waits for. */
   cursor: number
-  /** The oldest announcement that waits was put there at this moment. */
-  newsSinceMs: number | undefined
+  /** When the announcements that wait are to leave. */
+  newsDueMs: number | undefined
 }
 
 /** A blob to fetch; what is here already is announced like anything else. */
@@ -101,7 +101,7 @@ function newSwarm(
     urgency,
     order,
     cursor: 0,
-    newsSinceMs: undefined
+    newsDueMs: undefined
   }
 }
 

@@ -142,10 +142,29 @@ test('announcements wait to be sent together, but not for long', () => {
   const now = node.tell({ kind: 'arrived', peer: 'a', blob: 'blob', piece: 0 })
   assert.deepEqual(of(now, 'have'), [])
   node.tell({ kind: 'arrived', peer: 'a', blob: 'blob', piece: 1 })
-  const due = of(node.at(10, { kind: 'tick' }), 'have')
+  assert.deepEqual(of(node.at(10, { kind: 'tick' }), 'have'), [])
+  const due = of(node.at(50, { kind: 'tick' }), 'have')
   assert.deepEqual(
     due.map(({ peer, pieces }) => ({ peer, pieces })),
     [{ peer: 'b', pieces: [0, 1] }]
+  )
+})
+
+test('what no neighbour has is announced soon, and all that waits with it', () => {
+  const node = newNode()
+  node.fetch('blob', 4)
+  node.hello('a', 'blob', [0], 4)
+  node.hello('b', 'blob', [], 4)
+  node.tell({ kind: 'offer', peer: 'a', blob: 'blob', pieces: [1] })
+  node.tell({ kind: 'arrived', peer: 'a', blob: 'blob', piece: 0 })
+  node.tell({ kind: 'arrived', peer: 'a', blob: 'blob', piece: 1 })
+  const due = of(node.at(10, { kind: 'tick' }), 'have')
+  assert.deepEqual(
+    due.map(({ peer, pieces }) => ({ peer, pieces })),
+    [
+      { peer: 'a', pieces: [1] },
+      { peer: 'b', pieces: [0, 1] }
+    ]
   )
 })
 
@@ -161,7 +180,7 @@ test('a source offers each piece to one neighbour and shows it to the others onc
     { peer: 'b', pieces: [1] }
   ])
   node.tell({ kind: 'have', peer: 'a', blob: 'blob', pieces: [0] })
-  const shown = of(node.at(40, { kind: 'tick' }), 'have')
+  const shown = of(node.at(50, { kind: 'tick' }), 'have')
   assert.deepEqual(
     shown.map(({ peer, pieces }) => ({ peer, pieces })),
     [{ peer: 'b', pieces: [0] }]
