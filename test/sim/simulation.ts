@@ -1,4 +1,5 @@
 import type { Digest } from '../../src/digest.ts'
+import { isCode } from '../../src/errors.ts'
 import type { Log } from '../../src/log.ts'
 import { silentLog } from '../../src/log.ts'
 import type { Plant } from './bugs.ts'
@@ -19,6 +20,9 @@ interface Machine {
 
 /** Where every node looks for the others: a name that stands for all machines. */
 const JOIN = 'dns:starling:5052'
+
+/** How soon a process is started again that could not start. */
+const RESTART_MS = 1_000
 
 /** A simulated cluster, and all that can be done to it. */
 export class Simulation {
@@ -91,7 +95,9 @@ export class Simulation {
     host.disk.faults = { ...host.disk.faults, refuses: undefined }
     this.#discoveryAtMs.set(host, this.world.nowMs + discoveryAfterMs)
     this.quietSinceMs = Number.POSITIVE_INFINITY
-    this.world.after(0, host, () => void this.#open(machine).catch(this.#failed))
+    this.world.after(0, host, () => {
+      this.#open(machine).catch(error => this.#failed(host, error))
+    })
   }
 
   crash(host: Host, how: Crash): void {
@@ -179,8 +185,14 @@ export class Simulation {
     await node.start()
   }
 
-  readonly #failed = (error: unknown) => {
-    this.world.failures.push(error)
+  /** A process that cannot start for its disk ends, and whoever watches over it starts another. */
+  #failed(host: Host, error: unknown): void {
+    if (!isCode(error, 'DISK_FAILED') && !isCode(error, 'DISK_FULL')) {
+      this.world.failures.push(error)
+      return
+    }
+    this.crash(host, 'kill')
+    this.world.after(RESTART_MS, undefined, () => this.start(host))
   }
 
   async #resolve(host: Host): Promise<readonly string[]> {
