@@ -5,7 +5,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'
 import { addAdminCommands } from './admin/commands/program.ts'
 import { addSettings, loadConfig } from './config.ts'
-import { StarlingError } from './errors.ts'
+import { isCode, StarlingError } from './errors.ts'
 import { type Log, openLog } from './log.ts'
 
 let exitCode: ExitCode = EXIT.done
@@ -88,9 +88,17 @@ function report(error: unknown): ExitCode {
   return code
 }
 
-/** Several settings may be wrong at once, each in a line of its own. */
-function linesOf({ message }: Error): string {
-  return message
+/**
+ * Several settings may be wrong at once, each in a line of its own. Which file a disk refused only
+ * the system has said.
+ */
+function linesOf(error: Error): string {
+  const { message, cause } = error
+  const words =
+    isCode(error, 'DISK_FAILED') && cause instanceof Error
+      ? `${message}: ${cause.message}`
+      : message
+  return words
     .split('\n')
     .map(line => `error: ${line}`)
     .join('\n')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -37,6 +37,16 @@ test('each of several wrong settings is an error in a line of its own', async ()
   const lines = stderr.trimEnd().split('\n')
   assert.equal(lines.length, 2)
   for (const line of lines) assert.match(line, /^error: --(mesh|copies): expected/)
+})
+
+test('a node whose disk fails at the start says which file it was', async () => {
+  const data = join(dataDir, 'failing')
+  const stray = join(data, 'partial', '1.tmp')
+  await mkdir(stray, { recursive: true })
+  const free = ['registry', 'admin', 'mesh', 'transfer'].map(name => `--${name} 127.0.0.1:0`)
+  const { code, stderr } = await starling(`serve --data ${data} ${free.join(' ')}`)
+  assert.equal(code, 1)
+  assert.ok(stderr.includes(stray))
 })
 
 test('asking for help or the version is no error', async () => {

@@ -1,9 +1,10 @@
 import { randomBytes, scrypt } from 'node:crypto'
 import { unwatchFile, watchFile } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isCode, StarlingError, systemCode } from '../errors.ts'
+import { isCode, StarlingError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { readSmallFile, replaceSmallFile } from '../small-file.ts'
 
 export interface SecretsOptions {
   readonly dataDir: string
@@ -86,17 +87,13 @@ export class Secrets {
   }
 }
 
+/** One that is there and empty is what a power cut left of a file whose secret nobody has heard. */
 async function createSecretFile(file: string): Promise<void> {
   try {
-    const handle = await open(file, 'wx', 0o600)
-    try {
-      await handle.writeFile(`${randomBytes(32).toString('base64url')}\n`)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    const there = await readSmallFile(file)
+    if (there !== undefined && there.length > 0) return
+    await replaceSmallFile(file, `${randomBytes(32).toString('base64url')}\n`, 0o600)
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') return
     throw new StarlingError('CONFIG_INVALID', `cannot write the cluster secret ${file}`, {
       cause: error
     })

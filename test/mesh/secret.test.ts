@@ -27,6 +27,16 @@ test('a node that joins nothing makes a secret, and keeps it', async context => 
   assert.deepEqual(first.keys(), second.keys())
 })
 
+test('a secret file that a power cut left empty gets its secret at the next start', async context => {
+  const dataDir = await temporary(context)
+  const file = join(dataDir, 'cluster.secret')
+  await writeFile(file, '', { mode: 0o600 })
+  await assert.rejects(Secrets.open({ dataDir, joining: true, log: silentLog }), invalid)
+  const secrets = await Secrets.open({ dataDir, joining: false, log: silentLog })
+  context.after(() => secrets.close())
+  assert.ok((await readFile(file, 'utf8')).trim().length >= 43)
+})
+
 test('a node that joins others never invents a secret', async context => {
   const dataDir = await temporary(context)
   await assert.rejects(Secrets.open({ dataDir, joining: true, log: silentLog }), invalid)

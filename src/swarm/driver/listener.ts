@@ -66,6 +66,8 @@ export class Listener {
       case 'leave':
         seeks.miss(peer, key)
         tell({ kind: 'leave', peer, blob: key })
+        // Who takes a push leaves it when it is over: it may have ended while the file was made here.
+        if (part?.origin === peer) this.#abort(part, peer)
         break
       case 'progress':
         if (part?.source.kind === 'upload') part.taken.set(peer, message.bytes)

@@ -138,6 +138,27 @@ test('nothing is left of a push that was given up', async t => {
   await until(() => ['b', 'c'].every(id => flock.get(id).store.files.size === 0))
 })
 
+test('nothing is left of a push that was given up while its file was being made', async t => {
+  const flock = Flock.open(t, 'a', 'b')
+  const { store } = flock.get('b')
+  const made = Promise.withResolvers<void>()
+  const open = store.open.bind(store)
+  store.open = async (name, shape) => {
+    const file = await open(name, shape)
+    await made.promise
+    return file
+  }
+  const push = pushTo(flock.get('a'), 'f00d')
+  await push.upTo(makeBlob(4 * MiB).bytes)
+  await until(() => store.files.size > 0)
+  push.giveUp()
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+  made.resolve()
+  // It is a matter of two messages, not of a minute in which nothing comes.
+  for (let turn = 0; turn < 1_000; turn++) await new Promise(setImmediate)
+  assert.equal(store.files.size, 0)
+})
+
 test('nothing is left of a push to a node that died', async t => {
   const flock = Flock.open(t, 'a', 'b', 'c')
   const push = pushTo(flock.get('a'), 'f00d')
