@@ -1,23 +1,19 @@
 import { hostname } from 'node:os'
 import { many, maybe, one, type Parsed } from './setting.ts'
 import {
-  ackShort,
-  anonymous,
   byteRate,
   copies,
   dataDir,
   duration,
-  hold,
   host,
   hostPort,
   joinSource,
-  logLevel,
   nodeName,
   onOff,
   origin,
   path,
   share,
-  sparse
+  word
 } from './values.ts'
 
 /** Every setting there is. `--help`, the environment, the file and the README follow this table. */
@@ -89,7 +85,7 @@ export const SETTINGS = {
   hold: one({
     flag: 'hold',
     placeholder: 'what',
-    format: hold,
+    format: word('all', 'none'),
     fallback: 'all',
     meaning:
       '`all`, or `none`: stores no blobs and is no copy; other nodes answer its clients through it'
@@ -113,7 +109,7 @@ export const SETTINGS = {
   ackShort: one({
     flag: 'ack-short',
     placeholder: 'what',
-    format: ackShort,
+    format: word('accept', 'reject'),
     fallback: 'accept',
     meaning: 'when fewer than K nodes are live: `accept` with a warning, or `reject`'
   }),
@@ -148,7 +144,7 @@ export const SETTINGS = {
   sparse: one({
     flag: 'sparse',
     placeholder: 'what',
-    format: sparse,
+    format: word('none', 'indexes', 'all'),
     fallback: 'indexes',
     meaning:
       'what a pushed manifest may name that is not there: `none`, `indexes` (manifests that an index lists) or `all` (also layers)'
@@ -177,7 +173,7 @@ export const SETTINGS = {
   anonymous: maybe({
     flag: 'anonymous',
     placeholder: 'what',
-    format: anonymous,
+    format: word('none', 'pull', 'push'),
     shownDefault: '`push`; `none` with `--htpasswd` or `--tls-client-ca`',
     meaning: 'what those may do who do not log in: `none`, `pull`, or `push`, which is everything'
   }),
@@ -281,7 +277,7 @@ export const SETTINGS = {
   logLevel: one({
     flag: 'log-level',
     placeholder: 'level',
-    format: logLevel,
+    format: word('debug', 'info', 'warn', 'error', 'silent'),
     fallback: 'info',
     meaning: 'least severe event to log: `debug`, `info`, `warn`, `error` or `silent`'
   })

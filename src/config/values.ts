@@ -1,6 +1,5 @@
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
-import type { LogLevel } from '../log.ts'
 
 /** An address to listen on. Port 0 means any free port. */
 export interface HostPort {
@@ -77,13 +76,6 @@ export const dataDir: Format<string> = {
   }
 }
 
-const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent']
-
-export const logLevel: Format<LogLevel> = {
-  expected: `one of ${LOG_LEVELS.join(', ')}`,
-  parse: text => LOG_LEVELS.find(level => level === text)
-}
-
 export const copies: Format<number | 'all'> = {
   expected: 'a whole number from 1, or all',
   parse: text => {
@@ -92,14 +84,12 @@ export const copies: Format<number | 'all'> = {
   }
 }
 
-export const hold: Format<'all' | 'none'> = {
-  expected: 'all or none',
-  parse: text => (text === 'all' || text === 'none' ? text : undefined)
-}
-
-export const ackShort: Format<'accept' | 'reject'> = {
-  expected: 'accept or reject',
-  parse: text => (text === 'accept' || text === 'reject' ? text : undefined)
+/** One of a few words. */
+export function word<const Word extends string>(...words: readonly Word[]): Format<Word> {
+  return {
+    expected: `one of ${words.join(', ')}`,
+    parse: text => words.find(each => each === text)
+  }
 }
 
 const SWITCH = { on: true, off: false } as const
@@ -107,22 +97,6 @@ const SWITCH = { on: true, off: false } as const
 export const onOff: Format<boolean> = {
   expected: 'on or off',
   parse: text => (Object.hasOwn(SWITCH, text) ? SWITCH[text as keyof typeof SWITCH] : undefined)
-}
-
-const SPARSE = ['none', 'indexes', 'all'] as const
-
-/** What may be absent of what a pushed manifest names. */
-export const sparse: Format<(typeof SPARSE)[number]> = {
-  expected: `one of ${SPARSE.join(', ')}`,
-  parse: text => SPARSE.find(each => each === text)
-}
-
-const ANONYMOUS = ['none', 'pull', 'push'] as const
-
-/** What clients may do that do not log in. */
-export const anonymous: Format<(typeof ANONYMOUS)[number]> = {
-  expected: `one of ${ANONYMOUS.join(', ')}`,
-  parse: text => ANONYMOUS.find(word => word === text)
 }
 
 /** Where clients find a service, up to its port. */

@@ -13,6 +13,8 @@ export interface Identity {
   readonly privateKey: PrivateKey
 }
 
+const ADVICE = 'restore it, or remove node.key and node.json to join as a new node'
+
 /**
  * Reads or makes the node's key. The key is bound to the name: data found under another name is a
  * copied disk or a renamed node, and gets a new identity, so that one id is never two nodes.
@@ -36,8 +38,7 @@ async function readKey(file: string): Promise<PrivateKey | undefined> {
   try {
     return privateKeyFromProtobuf(bytes)
   } catch (cause) {
-    const advice = 'restore it, or remove it to join as a new node'
-    throw new StarlingError('DATA_DAMAGED', `${file} is not a node key: ${advice}`, { cause })
+    throw new StarlingError('DATA_DAMAGED', `${file} is not a node key: ${ADVICE}`, { cause })
   }
 }
 
@@ -50,9 +51,9 @@ async function readName(file: string): Promise<string | undefined> {
       if (typeof parsed.name === 'string') return parsed.name
     }
   } catch (cause) {
-    throw new StarlingError('DATA_DAMAGED', `${file} is not JSON`, { cause })
+    throw new StarlingError('DATA_DAMAGED', `${file} is not JSON: ${ADVICE}`, { cause })
   }
-  throw new StarlingError('DATA_DAMAGED', `${file} has no name`)
+  throw new StarlingError('DATA_DAMAGED', `${file} has no name: ${ADVICE}`)
 }
 
 async function createKey(file: string): Promise<PrivateKey> {

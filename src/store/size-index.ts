@@ -120,13 +120,10 @@ async function openLevel(options: SizeIndexOptions): Promise<Level<string, strin
     } catch (error) {
       if (!isLocked(error)) throw error
       if (waitedMs >= lockWaitMs) {
-        throw new StarlingError(
-          'DATA_LOCKED',
-          `another process uses the data directory: ${directory} is locked`,
-          {
-            cause: error
-          }
-        )
+        const advice = 'stop it, or give this one another --data'
+        throw new StarlingError('DATA_LOCKED', `another process uses ${directory}: ${advice}`, {
+          cause: error
+        })
       }
       await delay(LOCK_RETRY_MS, undefined, { ...(signal && { signal }) })
     }
