@@ -1,21 +1,12 @@
 import type { Readable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Clock } from '../clock.ts'
 import type { Digest } from '../digest.ts'
 import { isCode } from '../errors.ts'
 import type { ByteRange } from '../store/range-stream.ts'
 import type { Driver } from '../swarm/driver/driver.ts'
 import type { Fetching } from '../swarm/driver/fetching.ts'
-import { fileNameOf } from '../swarm/driver/key.ts'
 import type { Batches } from './batches.ts'
 import { WholeDownload, type WholeDownloadOptions } from './whole-download.ts'
-
-/**
- * What has come in pieces would be lost to a whole download: the neighbours, who may be just coming,
- * are asked so often before that.
- */
-const RESUME_TRIES = 6
-const RESUME_RETRY_MS = 500
 
 export interface DownloadOptions extends WholeDownloadOptions {
   /** The neighbours, who exchange pieces; without them every blob comes as a whole. */
@@ -121,13 +112,10 @@ export class Download {
   async #inPieces(signal: AbortSignal): Promise<boolean> {
     const { swarm, log } = this.#options
     if (swarm === undefined) return false
-    let ending = await this.#fetch(swarm)
-    for (let tries = 1; ending.kind === 'given-up' && ending.why === 'nobody'; tries++) {
-      if (tries === RESUME_TRIES || !(await this.#hasPieces())) break
-      await delay(RESUME_RETRY_MS, undefined, { signal }).catch(() => undefined)
-      signal.throwIfAborted()
-      ending = await this.#fetch(swarm)
-    }
+    const fetching = swarm.fetch(this.digest, 'background')
+    this.#fetching = fetching
+    void fetching.opened.then(opened => opened && this.#opened(opened.sizeBytes))
+    const ending = await fetching.ended
     signal.throwIfAborted()
     if (ending.kind === 'held') return true
     this.#fetching = undefined
@@ -138,19 +126,6 @@ export class Download {
       log.info({ digest: this.digest, why: ending.why }, 'blob is fetched as a whole')
     }
     return this.#options.blobs.stat(this.digest) !== undefined
-  }
-
-  #fetch(swarm: Pick<Driver, 'fetch'>): Fetching['ended'] {
-    const fetching = swarm.fetch(this.digest, 'background')
-    this.#fetching = fetching
-    void fetching.opened.then(opened => opened && this.#opened(opened.sizeBytes))
-    return fetching.ended
-  }
-
-  /** Whether some of it came in pieces before, perhaps to an earlier process. */
-  async #hasPieces(): Promise<boolean> {
-    const names = await this.#options.blobs.pieceNames()
-    return names.includes(fileNameOf(this.digest))
   }
 
   #opened(sizeBytes: number): void {

@@ -7,8 +7,8 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { Uploads } from '../store/uploads.ts'
-import { ARRIVAL_MS } from '../swarm/driver/arrivals.ts'
 import { Driver } from '../swarm/driver/driver.ts'
+import { ARRIVAL_MS } from '../swarm/driver/finding.ts'
 import { PROVISIONAL_PREFIX } from '../swarm/driver/key.ts'
 import { MAX_MESSAGE_BYTES } from '../swarm/driver/message.ts'
 import type { PieceStore } from '../swarm/driver/ports.ts'
@@ -171,6 +171,7 @@ export class Swarming {
           ...(sizeBytes !== undefined && { sizeBytes }),
           ...(digest !== undefined && { algorithm: algorithmOf(digest) })
         }),
+      hasPieces: async name => (await blobs.pieceNames()).includes(name),
       readBlob: (digest, start, end) => blobs.read(digest, { start, end }),
       readUpload: (id, start, end) => uploads.read(id, { start, end }),
       hasRoom,

@@ -6,11 +6,11 @@ import type { PieceAnswer, PieceDesk, PieceRequest } from '../piece-desk.ts'
 import { SMALL_BLOB_BYTES } from '../piece-size.ts'
 import type { Limits } from '../schedule/limits.ts'
 import type { Effect, Event, PieceOf, Urgency } from '../schedule/messages.ts'
-import { Arrivals } from './arrivals.ts'
 import { Completion } from './completion.ts'
 import { Desk } from './desk.ts'
 import { Engine } from './engine.ts'
 import { Fetching } from './fetching.ts'
+import { Finding } from './finding.ts'
 import { Hashing } from './hashing.ts'
 import { Ingests } from './ingests.ts'
 import { Joining } from './joining.ts'
@@ -65,7 +65,7 @@ export class Driver implements PieceDesk {
   readonly #completion: Completion
   readonly #joining: Joining
   readonly #seeks = new Seeks()
-  readonly #arrivals = new Arrivals()
+  readonly #finding: Finding
   readonly #listener: Listener
   readonly #upkeep: Upkeep
   readonly #fetchings = new Set<Fetching>()
@@ -99,6 +99,10 @@ export class Driver implements PieceDesk {
     this.#taker = new Taker({ ...options, partOf, tell, onFailed, onTaken })
     this.#completion = new Completion({ ...options, parts, talk, tell, onHeld })
     this.#joining = new Joining({ ...options, parts, hashing, signal: this.#closing.signal })
+    this.#finding = new Finding({
+      ...{ ...options, talk, peers, seeks: this.#seeks, signal: this.#closing.signal },
+      known: digest => this.#coming(digest)
+    })
     this.#listener = new Listener({
       ...{ ...options, parts, talk, tell, peers },
       joining: this.#joining,
@@ -114,7 +118,7 @@ export class Driver implements PieceDesk {
     this.#peers.add(peer)
     this.#engine.tell({ kind: 'peer-up', peer })
     for (const part of this.#parts.all()) this.#hashing.advance(part)
-    this.#arrivals.tell()
+    this.#finding.arrived()
   }
 
   /** A neighbour cannot be spoken to any more; what it was told is forgotten on both sides. */
@@ -183,11 +187,7 @@ export class Driver implements PieceDesk {
 
   async #pursue(fetching: Fetching, urgency: Urgency): Promise<void> {
     const { digest } = fetching
-    const { signal } = this.#closing
-    const ask = (peer: string) => this.#talk.seek(peer, digest)
-    await this.#arrivals.settled(this.#options.isExpecting, signal)
-    const known = this.#coming(digest)
-    const shape = known ?? (await this.#seeks.find(digest, [...this.#peers], ask, signal))
+    const shape = await this.#finding.find(digest)
     // A push may have become it meanwhile, and have come here in full.
     if (this.#options.store.stat(digest) !== undefined) return fetching.end({ kind: 'held' })
     const part = this.#coming(digest) ?? (shape && (await this.#begin(fetching, shape, urgency)))

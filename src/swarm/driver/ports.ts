@@ -51,6 +51,8 @@ export interface PieceStore {
     shape: PieceShape & { readonly digest: Digest | undefined },
     signal: AbortSignal
   ): Promise<PieceFile>
+  /** Whether such a file is left, or open. */
+  hasPieces(name: string): Promise<boolean>
   /** Bytes of a blob that is held. Throws `BLOB_UNKNOWN`. */
   readBlob(digest: Digest, start: number, end: number): Promise<BlobStream>
   /** Bytes that an upload has taken. Throws when it has ended. */

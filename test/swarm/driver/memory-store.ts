@@ -29,6 +29,10 @@ export class MemoryStore implements PieceStore {
     return file
   }
 
+  async hasPieces(name: string): Promise<boolean> {
+    return this.files.has(name)
+  }
+
   async readBlob(digest: Digest, start: number, end: number): Promise<Readable> {
     const blob = this.blobs.get(digest)
     if (blob === undefined) throw new StarlingError('BLOB_UNKNOWN', 'gone')

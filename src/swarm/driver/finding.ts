@@ -1,0 +1,65 @@
+import { withDeadline } from '../../deadline.ts'
+import type { Digest } from '../../digest.ts'
+import { fileNameOf } from './key.ts'
+import type { PieceShape, PieceStore } from './ports.ts'
+import type { Seeks } from './seeks.ts'
+import type { Talk } from './talk.ts'
+
+/** A neighbour that was just met can be spoken to within a round trip or two. */
+export const ARRIVAL_MS = 2_000
+
+export interface FindingOptions {
+  readonly seeks: Seeks
+  readonly talk: Talk
+  readonly store: Pick<PieceStore, 'hasPieces'>
+  /** The neighbours that can be spoken to. */
+  readonly peers: () => readonly string[]
+  /** Whether a neighbour is live that cannot be spoken to yet. */
+  readonly isExpecting: () => boolean
+  /** What is known of a blob without asking, since it is on its way here. */
+  readonly known: (digest: Digest) => PieceShape | undefined
+  readonly signal: AbortSignal
+}
+
+/** Finds out from the neighbours how a blob is cut, also from those who are only just coming. */
+export class Finding {
+  readonly #options: FindingOptions
+  #next = Promise.withResolvers<void>()
+
+  constructor(options: FindingOptions) {
+    this.#options = options
+  }
+
+  /** A neighbour can be spoken to. */
+  arrived(): void {
+    this.#next.resolve()
+    this.#next = Promise.withResolvers()
+  }
+
+  /**
+   * Settles with what is known, or a neighbour knows, of a blob; with `undefined` when none does. A
+   * neighbour that was just met is waited for; where pieces of the blob are here already, which are
+   * lost when it comes another way, so is any that may come: for two seconds in all.
+   */
+  async find(digest: Digest): Promise<PieceShape | undefined> {
+    const { seeks, talk, store, peers, isExpecting, known, signal } = this.#options
+    const over = withDeadline(ARRIVAL_MS, signal)
+    const ask = (peer: string) => talk.seek(peer, digest)
+    for (;;) {
+      while (isExpecting() && !over.aborted) await this.#arrival(over)
+      const shape = known(digest) ?? (await seeks.find(digest, peers(), ask, signal))
+      if (shape !== undefined || over.aborted) return shape
+      if (!(await store.hasPieces(fileNameOf(digest)))) return undefined
+      await this.#arrival(over)
+    }
+  }
+
+  /** Settles when a neighbour has come, or the time is over. */
+  async #arrival(over: AbortSignal): Promise<void> {
+    if (over.aborted) return
+    const wake = () => this.arrived()
+    over.addEventListener('abort', wake, { once: true })
+    await this.#next.promise
+    over.removeEventListener('abort', wake)
+  }
+}
