@@ -24,6 +24,7 @@ const program = new Command('starling')
 addSettings(program.command('serve').description('run a node')).action(serve)
 addAdminCommands(program, {
   screen: process.stdout,
+  pipes: { input: () => process.stdin, output: process.stdout, notes: process.stderr },
   signal: stop,
   ended: code => {
     exitCode = code

@@ -28,7 +28,8 @@ test('the commands in the README are those of --help', async () => {
 test('the flags of each command in the README are those it has', async () => {
   const program = new Command()
   const screen = { write: () => undefined }
-  addAdminCommands(program, { screen, signal: AbortSignal.abort(), ended: () => undefined })
+  const pipes = { input: () => process.stdin, output: process.stdout, notes: screen }
+  addAdminCommands(program, { screen, pipes, signal: AbortSignal.abort(), ended: () => undefined })
   const rows = (await marked('commands')).split('\n')
   for (const command of program.commands) {
     const row = rows.find(each => new RegExp(`^\\| \`${command.name()}\\b`).test(each)) ?? ''

@@ -1,6 +1,6 @@
 import { StarlingError } from '../errors.ts'
+import type { LayoutImage } from './image-source.ts'
 import type { ImageReference } from './introspection.ts'
-import type { LayoutImage } from './oci-layout.ts'
 import { parseReference } from './reference.ts'
 
 /** Where containerd and docker write the whole name, with the registry in front. */

@@ -1,31 +1,13 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Readable } from 'node:stream'
-import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { setTimeout as delay } from 'node:timers/promises'
-import { withDeadline } from '../deadline.ts'
-import { type Digest, parseDigest } from '../digest.ts'
-import { ERROR_CODES, type ErrorCode, StarlingError } from '../errors.ts'
-import { MANIFEST_TYPES } from '../manifest.ts'
+import { StarlingError } from '../errors.ts'
 import { controlSocket } from './control.ts'
 import { locked, unreachable } from './refusal.ts'
-import { warningsIn } from './warning-header.ts'
+import { RepositoryClient } from './repository-client.ts'
 
-/** How long a push of a manifest is tried again while other nodes are still copying. */
-const PUSH_PATIENCE_MS = 10 * 60_000
-const DEFAULT_RETRY_MS = 1_000
-
-export interface FoundManifest {
-  readonly digest: Digest
-  readonly mediaType: string
-  readonly bytes: Buffer
-}
-
-/**
- * Pushes to and pulls from the registry of a node. Throws `UNAVAILABLE` when no node answers,
- * `DENIED`, and what the registry itself refuses something with.
- */
+/** The registry of a node. */
 export class RegistryClient {
   readonly #base: URL
   readonly #socketPath: string | undefined
@@ -45,87 +27,16 @@ export class RegistryClient {
     this.#socketPath = socketPath
   }
 
-  async hasBlob(repository: string, digest: Digest, signal: AbortSignal): Promise<boolean> {
-    const response = await this.#send('HEAD', `/v2/${repository}/blobs/${digest}`, { signal })
-    response.resume()
-    return response.statusCode === 200
-  }
-
-  /** Pushes a blob in one piece. */
-  async pushBlob(
-    repository: string,
-    blob: { readonly digest: Digest; readonly sizeBytes: number; readonly body: Readable },
-    signal: AbortSignal
-  ): Promise<void> {
-    const { digest, sizeBytes, body } = blob
-    const begun = await this.#send('POST', `/v2/${repository}/blobs/uploads/`, { signal })
-    await expect(begun, 202)
-    const location = new URL(begun.headers.location ?? '', this.#base)
-    location.searchParams.set('digest', digest)
-    const headers = {
-      'content-type': 'application/octet-stream',
-      'content-length': String(sizeBytes)
-    }
-    const path = location.pathname + location.search
-    await expect(await this.#send('PUT', path, { headers, body, signal }), 201)
-  }
-
-  /**
-   * Pushes a manifest; while other nodes are still copying, again and again.
-   *
-   * @returns what the registry warns of
-   */
-  async pushManifest(
-    repository: string,
-    reference: string,
-    { mediaType, bytes }: Omit<FoundManifest, 'digest'>,
-    signal: AbortSignal
-  ): Promise<readonly string[]> {
-    const patience = withDeadline(PUSH_PATIENCE_MS, signal)
-    const headers = { 'content-type': mediaType, 'content-length': String(bytes.length) }
-    const path = `/v2/${repository}/manifests/${reference}`
-    for (;;) {
-      const response = await this.#send('PUT', path, { headers, body: bytes, signal })
-      if (response.statusCode !== 503 || patience.aborted) {
-        await expect(response, 201)
-        return warningsIn(response.headers.warning)
-      }
-      response.resume()
-      const retryMs = Number(response.headers['retry-after']) * 1_000 || DEFAULT_RETRY_MS
-      await delay(retryMs, undefined, { signal: patience }).catch(() => undefined)
-      signal.throwIfAborted()
-    }
-  }
-
-  /** `undefined` when there is none. */
-  async manifest(
-    repository: string,
-    reference: string,
-    signal: AbortSignal
-  ): Promise<FoundManifest | undefined> {
-    const headers = { accept: MANIFEST_TYPES.join(', ') }
-    const path = `/v2/${repository}/manifests/${reference}`
-    const response = await this.#send('GET', path, { headers, signal })
-    if (response.statusCode === 404) {
-      response.resume()
-      return undefined
-    }
-    const bytes = await expect(response, 200)
-    const digest = parseDigest(String(response.headers['docker-content-digest']))
-    return { digest, mediaType: String(response.headers['content-type']), bytes }
-  }
-
-  /** The bytes of a blob, which are for the caller to verify. */
-  async blob(repository: string, digest: Digest, signal: AbortSignal): Promise<Readable> {
-    const response = await this.#send('GET', `/v2/${repository}/blobs/${digest}`, { signal })
-    if (response.statusCode !== 200) await expect(response, 200)
-    return response
+  /** One of its repositories, which need not exist, for as long as the signal lets it. */
+  repository(name: string, signal: AbortSignal): RepositoryClient {
+    const send: Send = (method, path, parts) => this.#send(method, path, { ...parts, signal })
+    return new RepositoryClient(name, send, signal)
   }
 
   async #send(
     method: string,
     path: string,
-    { headers = {}, body, signal }: RequestParts
+    { headers = {}, body, signal }: RequestParts & { readonly signal: AbortSignal }
   ): Promise<IncomingMessage> {
     const where = this.#socketPath ?? this.#base.origin
     const url = new URL(path, this.#base)
@@ -151,30 +62,11 @@ export class RegistryClient {
   }
 }
 
-interface RequestParts {
+/** What goes with a request. */
+export interface RequestParts {
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Readable | Buffer
-  readonly signal: AbortSignal
 }
 
-/** The body of an answer with this status; throws what any other says. */
-async function expect(response: IncomingMessage, status: number): Promise<Buffer> {
-  const body = await buffer(response)
-  if (response.statusCode === status) return body
-  const { code, message } = errorIn(body)
-  const isKnown = code !== undefined && Object.hasOwn(ERROR_CODES, code)
-  // That a node answers, and not now, is another thing than that there is none.
-  const own = isKnown && code !== 'UNAVAILABLE' ? (code as ErrorCode) : 'PEER_FAILED'
-  throw new StarlingError(own, message ?? `the registry answered ${response.statusCode}`)
-}
-
-function errorIn(body: Buffer): { readonly code?: string; readonly message?: string } {
-  try {
-    return (
-      (JSON.parse(body.toString()) as { errors: { code: string; message: string }[] }).errors[0] ??
-      {}
-    )
-  } catch {
-    return {}
-  }
-}
+/** Sends a request and gives the head of the answer; throws `UNAVAILABLE` and `DENIED`. */
+export type Send = (method: string, path: string, parts?: RequestParts) => Promise<IncomingMessage>

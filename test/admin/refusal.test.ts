@@ -55,7 +55,7 @@ test('who is not let in is told how to give a user, or that the one given does n
 function* questionsTo(url: URL): Generator<Promise<unknown>, void> {
   yield clientOfUrl(url).status({ limit: 0 }, signal)
   yield Array.fromAsync(clientOfUrl(url).events(false, signal))
-  yield RegistryClient.ofUrl(url).hasBlob('team/app', DIGEST, signal)
+  yield RegistryClient.ofUrl(url).repository('team/app', signal).hasBlob(DIGEST)
 }
 
 function refuseWith(status: number): RequestListener {

@@ -81,7 +81,7 @@ test('what is damaged, not there, or no layout is refused', async () => {
   await pushImage({ registry: from.addresses.registry, repository: 'site/bad', tag: 'v1' }, image)
   const directory = join(cluster.directory, 'damaged')
   await starling(from, 'export', 'site/bad:v1', directory)
-  await appendFile(pathIn(directory, image.blobs[0]?.digest as Digest), 'x')
+  await appendFile(pathIn(directory, image.blobs[1]?.digest as Digest), 'x')
   const damaged = await starling(to, 'import', directory)
   assert.equal(damaged.code, 1, damaged.stderr)
   assert.match(damaged.stderr, /the bytes are sha256:/)
@@ -91,10 +91,10 @@ test('what is damaged, not there, or no layout is refused', async () => {
   const unknown = await starling(from, 'export', 'site/bad:v9', join(cluster.directory, 'none'))
   assert.deepEqual([unknown.code, unknown.stderr], [1, 'error: site/bad:v9 is not known\n'])
   const file = join(cluster.directory, 'archive.tar')
-  await writeFile(file, '')
+  await writeFile(file, 'no archive')
   const archive = await starling(to, 'import', file)
   assert.equal(archive.code, 2)
-  assert.match(archive.stderr, /unpack an archive first/)
+  assert.match(archive.stderr, /is no tar archive/)
 })
 
 test('through the registry port what a client may do decides', async () => {

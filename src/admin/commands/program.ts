@@ -2,10 +2,12 @@ import type { Command } from 'commander'
 import { duration } from '../../config/values.ts'
 import { addDataSettings, loadDataDir } from '../../config.ts'
 import { StarlingError } from '../../errors.ts'
+import type { Input } from '../archive/archive-bytes.ts'
 import { controlOfData } from '../control-client.ts'
 import type { CollectionMode } from '../operations.ts'
 import { parseReference, REFERENCE_FORMAT } from '../reference.ts'
 import { runEvents } from './events.ts'
+import type { Output } from './export.ts'
 import { runForget } from './forget.ts'
 import { runGc } from './gc.ts'
 import { addImageCommands } from './image-program.ts'
@@ -18,8 +20,18 @@ import { runWait, type WaitCommand } from './wait.ts'
 
 export interface AdminCommands {
   readonly screen: Screen
+  readonly pipes: Pipes
   readonly signal: AbortSignal
   readonly ended: (code: ExitCode) => void
+}
+
+/** What archives come and go through. */
+export interface Pipes {
+  /** Opened only by who reads it. */
+  readonly input: () => Input
+  readonly output: Output
+  /** Where people are told something meanwhile. */
+  readonly notes: Screen
 }
 
 /** Adds the commands that ask a running node, or have it do something. */
