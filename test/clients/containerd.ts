@@ -77,6 +77,11 @@ export class Containerd {
     await this.#ctr('images', 'remove', name)
   }
 
+  /** Takes in the images of an archive, under the names that they have there. */
+  async import(archive: string): Promise<void> {
+    await this.#ctr('images', 'import', archive)
+  }
+
   /** The digest that it knows an image by. */
   async digestOf(image: string): Promise<string | undefined> {
     const listed = await this.#ctr('images', 'ls', `name==${image}`)
