@@ -1,7 +1,7 @@
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { type Algorithm, type Digest, finishDigest, startDigest } from '../digest.ts'
 import { StarlingError, systemCode } from '../errors.ts'
-import { readFully } from './disk.ts'
+import { FileReads } from './file-reads.ts'
 
 /** Hashed in a millisecond at most, so that nobody waits for the event loop. */
 const CHECK_BYTES = 1024 * 1024
@@ -9,7 +9,7 @@ const CHECK_BYTES = 1024 * 1024
 /** The file of a blob, open for reading; it notices when the file is not what it should be. */
 export class BlobFile {
   readonly #path: string
-  readonly #handle: FileHandle
+  readonly #reads: FileReads
   readonly #sizeBytes: number
   readonly #inode: number
   #damaged = false
@@ -23,7 +23,9 @@ export class BlobFile {
     try {
       const handle = await open(path, 'r')
       const found = await handle.stat()
-      if (found.size === sizeBytes) return new BlobFile(path, handle, sizeBytes, found.ino)
+      if (found.size === sizeBytes) {
+        return new BlobFile(path, new FileReads(handle), sizeBytes, found.ino)
+      }
       await handle.close()
       return undefined
     } catch (error) {
@@ -32,9 +34,9 @@ export class BlobFile {
     }
   }
 
-  private constructor(path: string, handle: FileHandle, sizeBytes: number, inode: number) {
+  private constructor(path: string, reads: FileReads, sizeBytes: number, inode: number) {
     this.#path = path
-    this.#handle = handle
+    this.#reads = reads
     this.#sizeBytes = sizeBytes
     this.#inode = inode
   }
@@ -48,7 +50,7 @@ export class BlobFile {
       throw new StarlingError('DATA_DAMAGED', `${this.#path} was found damaged by another reader`)
     }
     try {
-      const bytesRead = await readFully(this.#handle, buffer, position)
+      const bytesRead = await this.#reads.fill(buffer, position)
       if (bytesRead === buffer.length) return
       this.#damaged = true
     } catch (error) {
@@ -113,7 +115,7 @@ export class BlobFile {
   }
 
   close(): Promise<void> {
-    return this.#handle.close()
+    return this.#reads.close()
   }
 }
 

@@ -2,6 +2,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { syncDirectory } from '../directories.ts'
 import { StarlingError, systemCode } from '../errors.ts'
+import { FileReads } from './file-reads.ts'
 
 /**
  * The port through which every write, sync, rename and removal of the store goes, so that a test
@@ -56,27 +57,13 @@ export function diskError(error: unknown, what: string): StarlingError {
     : new StarlingError('DISK_FAILED', `the disk failed: ${what}`, { cause: error })
 }
 
-/** Fills the buffer as far as the file goes; gives the number of bytes read, 0 at the end. */
-export async function readFully(
-  handle: FileHandle,
-  buffer: Uint8Array,
-  position: number
-): Promise<number> {
-  let done = 0
-  while (done < buffer.length) {
-    const length = buffer.length - done
-    const { bytesRead } = await handle.read(buffer, done, length, position + done)
-    if (bytesRead === 0) break
-    done += bytesRead
-  }
-  return done
-}
-
 class NodeFile implements DiskFile {
   readonly #handle: FileHandle
+  readonly #reads: FileReads
 
   constructor(handle: FileHandle) {
     this.#handle = handle
+    this.#reads = new FileReads(handle)
   }
 
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
@@ -90,7 +77,7 @@ class NodeFile implements DiskFile {
   }
 
   read(buffer: Uint8Array, position: number): Promise<number> {
-    return readFully(this.#handle, buffer, position)
+    return this.#reads.fill(buffer, position)
   }
 
   async stat(): Promise<{ sizeBytes: number; links: number }> {
@@ -103,7 +90,7 @@ class NodeFile implements DiskFile {
   }
 
   close(): Promise<void> {
-    return this.#handle.close()
+    return this.#reads.close()
   }
 }
 

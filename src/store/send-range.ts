@@ -25,7 +25,7 @@ export async function sendRange(
   try {
     let filled = await steps.take(fill(full))
     while (filled !== undefined) {
-      // Begun before the write, which the kernel's copying makes a quarter of a millisecond long:
+      // Begun before the write, which the kernel's copying makes half a millisecond long:
       // the other way round the disk waits for it, and 11 % is lost (`bench pull`).
       const filling = fill(empty)
       // What goes wrong here is met below, unless the writable fails before that.
