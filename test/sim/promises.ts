@@ -27,7 +27,7 @@ export class Promises {
   readonly #heard = new WeakMap<Host, Map<string, StampedRecord[]>>()
   /** When each process last met each other one, by id. */
   readonly #metAtMs = new WeakMap<SimNode, Map<string, number>>()
-  readonly #ready = new Map<SimNode, { isReady: boolean; sinceMs: number }>()
+  readonly #ready = new Map<SimNode, { isReady: boolean; sinceMs: number; isHearing: boolean }>()
   readonly #lossesAtMs: number[] = []
   readonly #sweeps: { readonly digest: Digest; readonly atMs: number }[] = []
 
@@ -44,8 +44,12 @@ export class Promises {
     const before = this.#ready.get(node)
     if (before?.isReady === isReady) return
     const { nowMs } = this.#simulation.world
-    this.#ready.set(node, { isReady, sinceMs: nowMs })
-    if (isReady) void this.#isReady(node, before?.sinceMs ?? nowMs)
+    this.#ready.set(node, { isReady, sinceMs: nowMs, isHearing: this.#isHearing(node) })
+    if (!isReady) return
+    const since = before ?? { sinceMs: nowMs, isHearing: false }
+    // Whom it heard when it began to catch up it need not meet again.
+    if (!since.isHearing) this.#isReadyAlone(node, since.sinceMs)
+    void this.#isReady(node, since.sinceMs)
   }
 
   /** P1 and P2, for a write that was just answered without a warning. */
@@ -159,7 +163,6 @@ export class Promises {
       .filter(({ state }) => state === 'live')
       .map(({ id }) => id)
     const givers = nodes.filter(other => live.includes(other.mesh.id))
-    this.#isReadyAlone(node, sinceMs)
     for (const push of this.#history.standingImages()) {
       if ((push.endedMs ?? sinceMs) >= sinceMs) continue
       const had = givers.filter(({ mesh }) => push.liveAtEnd.has(mesh.boot))
@@ -174,6 +177,13 @@ export class Promises {
       if (!isQuiet || isFull || !lacks.some(isGiven)) continue
       this.#break(`P7: ${node.host.name} is ready and lacks blobs of ${told(push)}`)
     }
+  }
+
+  #isHearing(node: SimNode): boolean {
+    const { deadAfterMs } = this.#simulation.settings
+    return node.mesh
+      .peers()
+      .some(({ state, lastHeardMs = deadAfterMs }) => state === 'live' && lastHeardMs < deadAfterMs)
   }
 
   /** A node that hears nobody, though others can be found, waits before it takes itself for alone. */
