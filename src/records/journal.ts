@@ -47,6 +47,8 @@ export class Journal {
   /** Whether the mark given to `open` is here, so that what follows it is all that the index lacks. */
   readonly holdsMark: boolean
   #state: State = { kind: 'between segments' }
+  /** A segment that was begun in vain, and could not be removed either. */
+  #leftover: number | undefined
 
   private constructor(options: JournalOptions, survey: Survey) {
     this.#options = options
@@ -224,13 +226,19 @@ export class Journal {
     const path = segmentPath(directory, segment)
     let file: JournalFile | undefined
     try {
+      if (this.#leftover === segment) await disk.remove(path)
+      this.#leftover = undefined
       file = await disk.create(path)
       await file.append(segmentHeader())
       await file.sync()
       await disk.syncDirectory(directory)
     } catch (error) {
       await file?.close().catch(() => {})
-      if (file !== undefined) await disk.remove(path).catch(() => {})
+      if (file !== undefined) {
+        await disk.remove(path).catch(() => {
+          this.#leftover = segment
+        })
+      }
       throw diskError(error, 'beginning a journal segment')
     }
     this.#state = { kind: 'open', file, segment, offset: SEGMENT_HEADER_BYTES }

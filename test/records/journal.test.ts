@@ -179,6 +179,34 @@ test('after a failed sync the segment ends where it was sound, and the next appe
   assert.deepEqual([await textsOf(again), again.damage], [['one', 'two'], []])
 })
 
+test('a segment that could neither be begun nor removed is not in the way of the next append', async t => {
+  const directory = await scratch(t)
+  const refusal = { isOn: true }
+  const refusing = async <T>(action: () => Promise<T>): Promise<T> => {
+    if (refusal.isOn) throw systemError('EIO')
+    return await action()
+  }
+  const journal = await open(t, {
+    directory,
+    disk: {
+      ...nodeDisk,
+      create: async path => {
+        const file = await nodeDisk.create(path)
+        return { ...file, append: bytes => refusing(() => file.append(bytes)) }
+      },
+      remove: path => refusing(() => nodeDisk.remove(path))
+    }
+  })
+  for (const _ of [1, 2]) {
+    await assert.rejects(journal.append([batch('lost')]), { code: 'DISK_FAILED' })
+  }
+  refusal.isOn = false
+  await journal.append([batch('one')])
+  await journal.close()
+  const again = await open(t, { directory })
+  assert.deepEqual([await textsOf(again), again.damage], [['one'], []])
+})
+
 test('a compaction that fails or is given up changes nothing', async t => {
   const directory = await scratch(t)
   const disk = recordingDisk()
