@@ -1,25 +1,17 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import packageJson from '../package.json' with { type: 'json' }
-import { openControl } from './admin/control.ts'
-import { AdminServer } from './admin/server.ts'
 import { systemClock, systemRandom } from './clock.ts'
 import { Closers } from './closers.ts'
-import { type Config, formatHostPort } from './config.ts'
+import type { Config } from './config.ts'
 import { type Listening, makeDataDir, writeListening } from './data-dir.ts'
+import { openDoors, openPorter } from './doors.ts'
 import { StarlingError } from './errors.ts'
 import type { Log } from './log.ts'
 import { Mesh } from './mesh/mesh.ts'
 import { Secrets } from './mesh/secret.ts'
-import { openMetrics } from './metrics.ts'
+import { byteCounters, openMetrics } from './metrics.ts'
 import { Records } from './records/records.ts'
-import { adminGate } from './registry/auth/admin-gate.ts'
-import { Guard } from './registry/auth/guard.ts'
-import { GuardedAccess } from './registry/auth/guarded-access.ts'
-import { warnOfStrangers } from './registry/auth/strangers.ts'
-import { tokenRoutes } from './registry/auth/token-route.ts'
-import { RegistryServer } from './registry/server.ts'
-import { Tls } from './registry/tls.ts'
 import { DiskWatch } from './replication/disk-space.ts'
 import { Replication } from './replication/replication.ts'
 import { Blobs } from './store/blobs.ts'
@@ -32,8 +24,12 @@ import { rateLimits } from './swarm/rate-limit.ts'
 import { Relay } from './swarm/relay.ts'
 import { TransferServer } from './swarm/server.ts'
 
-/** Pulls under way may end, but a stuck client must not hold up the stop for ever. */
-const REGISTRY_DRAIN_MS = 10_000
+/** What a running node consists of for its owner. */
+interface Running {
+  readonly listening: Listening
+  readonly failed: Promise<never>
+  readonly handOver: () => Promise<void>
+}
 
 /** A node: opens its parts in order, and closes them in the reverse. */
 export class Daemon {
@@ -44,12 +40,7 @@ export class Daemon {
   readonly #closers: Closers
   #closed: Promise<void> | undefined
 
-  private constructor(
-    listening: Listening,
-    failed: Promise<never>,
-    handOver: () => Promise<void>,
-    closers: Closers
-  ) {
+  private constructor({ listening, failed, handOver }: Running, closers: Closers) {
     this.listening = listening
     this.failed = failed
     this.#handOver = handOver
@@ -63,9 +54,7 @@ export class Daemon {
   static async start(config: Config, log: Log): Promise<Daemon> {
     const closers = new Closers()
     try {
-      return await openAll(config, log, closers, (listening, failed, handOver) => {
-        return new Daemon(listening, failed, handOver, closers)
-      })
+      return new Daemon(await openAll(config, log, closers), closers)
     } catch (error) {
       for (const failure of await closers.close()) log.warn({ err: failure }, 'part not closed')
       throw error
@@ -89,26 +78,13 @@ export class Daemon {
   }
 }
 
-async function openAll(
-  config: Config,
-  log: Log,
-  closers: Closers,
-  made: (listening: Listening, failed: Promise<never>, handOver: () => Promise<void>) => Daemon
-): Promise<Daemon> {
+async function openAll(config: Config, log: Log, closers: Closers): Promise<Running> {
   const closing = <T extends { close(): Promise<void> | void }>(part: T): T => closers.closing(part)
   const { dataDir, name } = config
   const clock = systemClock
   const random = systemRandom
   await makeDataDir(dataDir)
   const metrics = closing(openMetrics())
-  const count = (plane: 'registry' | 'mesh' | 'transfer', direction: 'received' | 'sent') => {
-    const counter = direction === 'received' ? metrics.bytesReceived : metrics.bytesSent
-    const series = counter.labels(plane)
-    return (bytes: number) => series.inc(bytes)
-  }
-
-  const meshBytes = { received: count('mesh', 'received'), sent: count('mesh', 'sent') }
-
   const secrets = closing(
     await Secrets.open({
       dataDir,
@@ -117,22 +93,7 @@ async function openAll(
       ...(config.secretFile !== undefined && { file: config.secretFile })
     })
   )
-  const { tlsCert: cert, tlsKey: key, tlsClientCa: clientCa } = config
-  const tls = cert && key ? closing(await Tls.open({ cert, key, clientCa }, log)) : undefined
-  const guard = closing(
-    await Guard.open({
-      ...{ htpasswd: config.htpasswd, graceMs: config.htpasswdGraceMs, policy: config.policy },
-      ...{ anonymous: config.anonymous, publicUrl: config.publicUrl },
-      certificates: tls?.asksCertificates ?? false,
-      clusterKeys: () => secrets.keys(),
-      ...{ clock, log }
-    })
-  )
-  warnOfStrangers(
-    guard,
-    config.registry.map(({ host }) => host),
-    log
-  )
+  const porter = await openPorter(config, { secrets, clock, log }, closers)
   const credentials = await openCredentials({ dataDir, log })
   const blobs = closing(await Blobs.open({ dataDir, log }))
   blobs.onLost(() => metrics.damagedBlobs.inc())
@@ -141,6 +102,7 @@ async function openAll(
   await rm(join(dataDir, 'listening.json'), { force: true })
   const uploads = closing(await Uploads.open({ dataDir, blobs, clock, log }))
   const disk = closing(await DiskWatch.open({ dataDir, maxUsedShare: config.maxDiskShare, log }))
+  const meshBytes = byteCounters(metrics, 'mesh')
   const mesh: Mesh = await Mesh.open({
     dataDir,
     name,
@@ -169,6 +131,7 @@ async function openAll(
     clock,
     onWaited: (direction, seconds) => metrics.throttledSeconds.inc({ direction }, seconds)
   })
+  const transferBytes = byteCounters(metrics, 'transfer')
   // After the mesh, which is asked about every peer that connects, perhaps at once.
   const transfer: TransferServer = closing(
     await TransferServer.open({
@@ -177,7 +140,7 @@ async function openAll(
       source: blobs,
       pinned: fingerprint => mesh.isPinned(fingerprint),
       log,
-      onSent: count('transfer', 'sent'),
+      onSent: transferBytes.sent,
       egress: limits.egress
     })
   )
@@ -185,7 +148,7 @@ async function openAll(
   const pieces = closing(
     new PieceFetcher({
       ...{ credentials, ingress: limits.ingress },
-      onReceived: count('transfer', 'received')
+      onReceived: transferBytes.received
     })
   )
   const relay = closing(new Relay({ credentials }))
@@ -227,42 +190,9 @@ async function openAll(
     })
   ).start()
 
-  const introspection = replication.report
-  const admin = closing(
-    await AdminServer.open({ listen: config.admin, introspection, log, gate: adminGate(guard) })
-  )
-  const registryBytes = {
-    received: count('registry', 'received'),
-    sent: count('registry', 'sent')
-  }
-  const registry = await RegistryServer.open({
-    listen: config.registry,
-    content: replication.content,
-    homes: replication.uploadHomes,
-    deputy: config.hold === 'none' ? replication.deputies : undefined,
-    pushDeputy: replication.pushDeputy,
-    mirrorBare: config.mirrorBare,
-    mountOnHead: config.mountOnHead,
-    access: new GuardedAccess(guard, log),
-    otherRoutes: tokenRoutes(guard),
-    ...(tls !== undefined && { tls }),
-    log,
-    onRequest: ({ method, route, status, seconds }) =>
-      metrics.httpRequestSeconds.observe({ method, route, status: String(status) }, seconds),
-    onBytes: (direction, bytes) => registryBytes[direction](bytes)
-  })
-  closers.add(() => registry.close({ deadlineMs: REGISTRY_DRAIN_MS }))
-  const control = await openControl({
-    ...{ dataDir, introspection, operations: replication.operations, log },
-    registry: (request, response) => registry.answerOperator(request, response)
-  })
-  closing(control)
-  transfer.relayTo((request, response) => registry.answerRelayed(request, response))
-
-  const [first = { host: '127.0.0.1', port: 0 }] = registry.addresses
+  const parts = { porter, replication, transfer, metrics, log }
   const listening: Listening = {
-    registry: reachable(first),
-    admin: reachable({ host: config.admin.host, port: admin.port }),
+    ...(await openDoors(config, parts, closers)),
     mesh: mesh.address,
     transfer: dialable(mesh.address, transfer.port)
   }
@@ -271,7 +201,7 @@ async function openAll(
   closers.add(() => replication.stopping())
   log.info({ id: mesh.id, ...listening }, 'node started')
   const handOver = () => replication.handOver(AbortSignal.timeout(config.drainMs))
-  return made(listening, failed.promise, handOver)
+  return { listening, failed: failed.promise, handOver }
 }
 
 /** What is here may be nowhere else, and would be neither served nor counted as a copy. */
@@ -287,10 +217,4 @@ function refuseToDropBlobs(blobs: Blobs): void {
 /** The address of another port on the host that peers dial. */
 function dialable(meshAddress: string, port: number): string {
   return `${meshAddress.slice(0, meshAddress.lastIndexOf(':'))}:${port}`
-}
-
-/** Somebody on this machine reaches what listens everywhere by the loopback address. */
-function reachable({ host, port }: { host: string; port: number }): string {
-  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return formatHostPort({ host: near, port })
 }

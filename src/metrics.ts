@@ -143,6 +143,15 @@ export function openMetrics(): Metrics {
   }
 }
 
+/** Counts the bytes of one plane. */
+export function byteCounters(
+  { bytesReceived, bytesSent }: Pick<Metrics, 'bytesReceived' | 'bytesSent'>,
+  plane: 'registry' | 'mesh' | 'transfer'
+): Readonly<Record<'received' | 'sent', (bytes: number) => void>> {
+  const [received, sent] = [bytesReceived.labels(plane), bytesSent.labels(plane)]
+  return { received: bytes => received.inc(bytes), sent: bytes => sent.inc(bytes) }
+}
+
 /** Fine enough to see a stall that a heartbeat would feel, coarse enough to cost nothing. */
 const LOOP_PERIOD_MS = 10
 

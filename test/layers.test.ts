@@ -15,7 +15,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // The version is in package.json.
   main: ['demo', 'daemon', 'config', ...SIDES, ...SHARED, 'package.json', 'young-generation'],
   demo: ['daemon', 'config', ...SIDES, ...SHARED],
-  daemon: ['config', 'data-dir', 'closers', ...SIDES, ...PLANES, ...SHARED, 'package.json'],
+  daemon: [
+    'doors',
+    'config',
+    'data-dir',
+    'closers',
+    ...SIDES,
+    ...PLANES,
+    ...SHARED,
+    'package.json'
+  ],
+  doors: ['config', 'closers', ...SIDES, ...PLANES, ...SHARED],
   registry: [...PLANES, ...SHARED],
   // The commands it adds say where the data is.
   admin: ['config', ...PLANES, ...SHARED],
