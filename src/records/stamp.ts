@@ -24,6 +24,12 @@ export const MAX_DRIFT_MS = 5 * 60_000
 /** 2100-01-01. A wall clock beyond it is broken, and is ignored; stamps of it would leave no room above. */
 const PLAUSIBLE_END_MS = 4_102_444_800_000
 
+/**
+ * No node promises or confirms more, so that no horizon can lie above it. One that does would leave
+ * no stamp to write with: all nodes follow it, and none ever comes back below.
+ */
+export const MAX_HORIZON = (PLAUSIBLE_END_MS * TICKS_PER_MS) as Stamp
+
 export function isStamp(value: unknown): value is Stamp {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }

@@ -3,7 +3,7 @@ import { type Digest, tryDigest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
 import { type Heads, liveHeads } from './merge.ts'
 import { type Body, MAX_KEY_BYTES, RECORD_VERSION, type StampedRecord } from './record.ts'
-import { isStamp, type Stamp, stampMs, ZERO_STAMP } from './stamp.ts'
+import { isStamp, MAX_HORIZON, type Stamp, stampMs, ZERO_STAMP } from './stamp.ts'
 
 /** This tag points there. */
 export interface TagValue {
@@ -234,7 +234,7 @@ const READERS: { readonly [kind in Value['kind']]: Reader } = {
   },
   horizon(body) {
     const at = body.get('at')
-    return isStamp(at) ? { kind: 'horizon', at } : undefined
+    return isStamp(at) && at <= MAX_HORIZON ? { kind: 'horizon', at } : undefined
   }
 }
 
