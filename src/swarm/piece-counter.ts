@@ -77,7 +77,10 @@ export class PieceCounter {
     response: ServerResponse
   ): Promise<void> {
     const left = new AbortController()
-    response.once('close', () => left.abort(new Error('the peer left')))
+    response.once('close', () => {
+      if (!response.writableFinished) left.abort(new Error('the peer left'))
+    })
+    response.sendDate = false
     const { egress, onSent } = this.#options
     // It may wait long for its turn; whoever asks knows how long he wants to.
     request.socket.setTimeout(0)

@@ -66,7 +66,7 @@ export const PIECE_FETCHER_LIMITS: PieceFetcherLimits = {
 export interface PieceFetcherOptions {
   readonly credentials: Credentials
   readonly limits?: Partial<PieceFetcherLimits>
-  /** Called with the number of bytes of each chunk that comes in. */
+  /** Called with the number of bytes of each portion that comes in. */
   readonly onReceived?: (bytes: number) => void
   /** Of all pieces that come in. */
   readonly ingress?: RateLimit
@@ -133,9 +133,11 @@ export class PieceFetcher {
     signal.throwIfAborted()
     const onAbort = () => line.close(signal.reason)
     signal.addEventListener('abort', onAbort)
-    const silent = new StarlingError('PEER_FAILED', `${holder.name} did not answer`)
-    const timer = setTimeout(() => line.close(silent), this.#limits.answerTimeoutMs)
-    const answer: { filling?: PieceFilling; reply?: Reply } = {}
+    const answer: { filling?: PieceFilling; reply?: Reply; isLate?: boolean } = {}
+    const timer = setTimeout(() => {
+      answer.isLate = true
+      line.close(new StarlingError('PEER_FAILED', `${holder.name} did not answer`))
+    }, this.#limits.answerTimeoutMs)
     try {
       await line.ask(pathOf(wish), reply => {
         clearTimeout(timer)
@@ -148,7 +150,7 @@ export class PieceFetcher {
       })
     } catch (error) {
       answer.filling?.release()
-      if (answer.reply !== undefined || error === silent || signal.aborted) throw error
+      if (answer.reply !== undefined || answer.isLate || signal.aborted) throw error
       return undefined
     } finally {
       clearTimeout(timer)

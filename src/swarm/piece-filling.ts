@@ -5,6 +5,7 @@ import { STALL_LIMITS, StallWatch } from './stall.ts'
 export interface PieceFillingOptions {
   readonly buffers: PieceBuffers
   readonly lengthBytes: number
+  /** Told of what came, a portion at a time. */
   readonly onBytes: (bytes: number) => void
   /** Asked after each portion; no more is read before what it gives has resolved. */
   readonly pace: (bytes: number) => Promise<void> | undefined
@@ -25,6 +26,7 @@ export class PieceFilling {
   readonly #watch: StallWatch
   #filledBytes = 0
   #hashedBytes = 0
+  #toldBytes = 0
 
   constructor(options: PieceFillingOptions) {
     this.#options = options
@@ -41,10 +43,10 @@ export class PieceFilling {
     this.#filledBytes += chunk.length
     this.#watch.received(chunk.length)
     this.#watch.waiting()
-    this.#options.onBytes(chunk.length)
     const unhashedBytes = this.#filledBytes - this.#hashedBytes
     if (unhashedBytes < PORTION_BYTES) return undefined
     this.#hashFilled()
+    this.#tell()
     const wait = this.#options.pace(unhashedBytes)
     if (wait === undefined) return undefined
     // Whoever is not asked for bytes is not stalling.
@@ -55,12 +57,18 @@ export class PieceFilling {
   /** No more comes. */
   stop(): void {
     this.#watch.stop()
+    this.#tell()
   }
 
   /** The SHA-256 of all that came; to be called once. */
   digest(): Buffer {
     this.#hashFilled()
     return this.#hash.digest()
+  }
+
+  #tell(): void {
+    this.#options.onBytes(this.#filledBytes - this.#toldBytes)
+    this.#toldBytes = this.#filledBytes
   }
 
   #hashFilled(): void {
