@@ -62,6 +62,7 @@ export async function replicated(
     duplicateRatio: of(spread => spread.duplicateRatio),
     cpuShare,
     nodesCpuShare: of(spread => spread.nodesCpuShare),
+    nodesCpuSecondsPerGiB: of(spread => spread.nodesCpuSecondsPerGiB),
     processors: cpus().length,
     loopDelayP99Seconds: of(spread => spread.loopDelayP99Seconds),
     peakRssBytes: rss.length > 0 ? Math.max(...rss) : null,
@@ -115,6 +116,7 @@ export function titleOf(result: Replicated): string {
 
 export function rowsOf(result: Replicated): [string, string][] {
   const { seconds, fromFirstByte, efficiency, peakRssBytes: rss } = result
+  const { nodesCpuSecondsPerGiB: perGiB } = result
   const isKnown = Number.isFinite(result.boundSeconds)
   const late = result.valid ? '' : ': above 80 %, they are what was measured'
   return [
@@ -135,7 +137,11 @@ export function rowsOf(result: Replicated): [string, string][] {
     ['received twice', `${(100 * result.duplicateRatio).toFixed(2)} %`],
     ['peak memory of a node', rss === null ? UNKNOWN : formatSize(rss)],
     ['event loop late, p99', `${(1000 * result.loopDelayP99Seconds).toFixed(0)} ms`],
-    ['processors busy', `${Math.round(100 * result.cpuShare)} %${late}`]
+    ['processors busy', `${Math.round(100 * result.cpuShare)} %${late}`],
+    [
+      'processor time of the nodes',
+      Number.isFinite(perGiB) ? `${perGiB.toFixed(1)} s for each GiB received` : UNKNOWN
+    ]
   ]
 }
 

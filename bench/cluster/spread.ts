@@ -15,12 +15,15 @@ export interface Spread {
   readonly cpuShare: number
   /** Of all processors, by the nodes alone; not a number when they cannot be seen. */
   readonly nodesCpuShare: number
+  /** Processor time of the nodes for each GiB that came to a receiver; unknown likewise. */
+  readonly nodesCpuSecondsPerGiB: number
   /** Of the worst node. */
   readonly loopDelayP99Seconds: number
 }
 
 const REPOSITORY = 'bench/replicate'
 const TIMEOUT_MS = 900_000
+const GIB = 1024 ** 3
 
 /** Pushes new blobs of random bytes to the first node and times when each other one holds them. */
 export async function spreadOnce(
@@ -61,6 +64,7 @@ export async function spreadOnce(
     duplicateRatio: Math.max(0, received / (sizeBytes * receivers.length) - 1),
     cpuShare: busy,
     nodesCpuShare: nodesCpu / (seconds * cpus().length),
+    nodesCpuSecondsPerGiB: (nodesCpu * GIB) / (sizeBytes * receivers.length),
     loopDelayP99Seconds: Math.max(...after.map(each => each.loopDelayP99Seconds))
   }
 }
