@@ -1,24 +1,12 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { StarlingError } from '../../src/errors.ts'
 import { ownPrefix } from '../leftovers.ts'
-
-const run = promisify(execFile)
+import { ip, linkNamespace, shapeDevice } from './links.ts'
 
 /** Of the namespaces' own; nothing outside of them sees it. */
 const SUBNET = '10.213.0'
 
 /** What {@link SUBNET} has room for. */
 const MAX_NODES = 250
-
-/** As much as a link may be behind before it drops: some hundred kilobytes, as a switch port. */
-const QUEUE_MS = 20
-
-/** A bucket holds what the rate lets through in this time, so that the kernel's timers suffice. */
-const BURST_MS = 4
-
-/** The kernel hands over packets of this size joined, and the bucket must hold one of them. */
-const MIN_BURST_BYTES = 64 * 1024
 
 /**
  * Nodes on a switch, each behind a link of the same rate both ways: a network namespace for each
@@ -63,25 +51,21 @@ export class ShapedNetwork {
   /** Takes all of it down; what still runs on the nodes loses its network when it ends. */
   async close(): Promise<void> {
     for (const namespace of this.#namespaces) {
-      await run('ip', ['netns', 'delete', namespace]).catch(() => undefined)
+      await ip(undefined, `netns delete ${namespace}`).catch(() => undefined)
     }
   }
 
   async #build(bitsPerSecond: number): Promise<void> {
-    const [bridge = '', ...nodes] = this.#namespaces
-    await ip(`netns add ${bridge}`)
-    await ip(`-n ${bridge} link add switch type bridge`)
-    await ip(`-n ${bridge} link set switch up`)
+    const [namespace = '', ...nodes] = this.#namespaces
+    const bridge = { name: 'switch', namespace }
+    await ip(undefined, `netns add ${namespace}`)
+    await ip(namespace, 'link add switch type bridge')
+    await ip(namespace, 'link set switch up')
     for (const [index, node] of nodes.entries()) {
-      const port = `port${index + 1}`
-      await ip(`netns add ${node}`)
-      await ip(`-n ${node} link set lo up`)
-      await ip(`-n ${node} link add eth0 type veth peer name ${port} netns ${bridge}`)
-      await ip(`-n ${bridge} link set ${port} master switch up`)
-      await ip(`-n ${node} address add ${this.host(index)}/24 dev eth0`)
-      await ip(`-n ${node} link set eth0 up`)
-      await shape(node, 'eth0', bitsPerSecond)
-      await shape(bridge, port, bitsPerSecond)
+      const address = `${this.host(index)}/24`
+      const port = await linkNamespace(node, address, bridge, `port${index + 1}`)
+      await shapeDevice({ name: 'eth0', namespace: node }, bitsPerSecond)
+      await shapeDevice(port, bitsPerSecond)
     }
   }
 
@@ -90,20 +74,6 @@ export class ShapedNetwork {
     if (namespace === undefined) throw new RangeError(`there is no node ${node}`)
     return namespace
   }
-}
-
-function shape(namespace: string, device: string, bitsPerSecond: number): Promise<void> {
-  const burst = Math.max(MIN_BURST_BYTES, Math.ceil((bitsPerSecond / 8 / 1000) * BURST_MS))
-  const tbf = `tbf rate ${bitsPerSecond}bit burst ${burst}b latency ${QUEUE_MS}ms`
-  return command('tc', `-n ${namespace} qdisc add dev ${device} root ${tbf}`)
-}
-
-function ip(line: string): Promise<void> {
-  return command('ip', line)
-}
-
-async function command(name: string, line: string): Promise<void> {
-  await run(name, line.split(' '))
 }
 
 function wordsOf(error: unknown): string {

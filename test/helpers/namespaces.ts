@@ -1,10 +1,7 @@
-import { run } from './command.ts'
+import { ip, linkNamespace, shapeDevice } from '../../bench/cluster/links.ts'
 
+/** Its third number is this process's. */
 const SUBNET = '10.214'
-/** As much as the kernel hands over at once; a smaller bucket would never let it through. */
-const BURST_BYTES = 128 * 1024
-/** How far a link may be behind before it drops. */
-const QUEUE_MS = 20
 
 /**
  * Network namespaces on one bridge of this machine, each with an address of its own that the test
@@ -43,41 +40,33 @@ export class Namespaces {
 
   /** Nothing from it reaches the others any more, nor an answer to what they send; the test does. */
   async isolate(index: number): Promise<void> {
-    await this.#eachOther(index, address => ['add', 'blackhole', `${address}/32`])
+    await this.#eachOther(index, 'add')
   }
 
   async heal(index: number): Promise<void> {
-    await this.#eachOther(index, address => ['del', 'blackhole', `${address}/32`])
+    await this.#eachOther(index, 'delete')
   }
 
   /** Makes a node's link no faster than that, both ways; bits per second. */
   async shape(index: number, bitsPerSecond: number): Promise<void> {
-    const tbf = ['tbf', 'rate', `${bitsPerSecond}bit`, 'burst', `${BURST_BYTES}b`]
-    const rule = ['root', ...tbf, 'latency', `${QUEUE_MS}ms`]
-    await run('tc', ['-n', this.name(index), 'qdisc', 'replace', 'dev', 'eth0', ...rule])
-    await run('tc', ['qdisc', 'replace', 'dev', this.#port(index), ...rule])
+    await shapeDevice({ name: 'eth0', namespace: this.name(index) }, bitsPerSecond)
+    await shapeDevice({ name: this.#port(index) }, bitsPerSecond)
   }
 
   async close(): Promise<void> {
     for (let index = 0; index < this.#count; index++) {
-      await run('ip', ['netns', 'del', this.name(index)]).catch(() => undefined)
+      await ip(undefined, `netns delete ${this.name(index)}`).catch(() => undefined)
     }
-    await run('ip', ['link', 'del', this.#bridge]).catch(() => undefined)
+    await ip(undefined, `link delete ${this.#bridge}`).catch(() => undefined)
   }
 
   async #make(): Promise<void> {
-    await run('ip', ['link', 'add', this.#bridge, 'type', 'bridge'])
-    await run('ip', ['addr', 'add', `${SUBNET}.${this.#third}.1/24`, 'dev', this.#bridge])
-    await run('ip', ['link', 'set', this.#bridge, 'up'])
+    const bridge = { name: this.#bridge }
+    await ip(undefined, `link add ${bridge.name} type bridge`)
+    await ip(undefined, `addr add ${SUBNET}.${this.#third}.1/24 dev ${bridge.name}`)
+    await ip(undefined, `link set ${bridge.name} up`)
     for (let index = 0; index < this.#count; index++) {
-      const [name, end] = [this.name(index), this.#port(index)]
-      await run('ip', ['netns', 'add', name])
-      await run('ip', ['link', 'add', end, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name])
-      await run('ip', ['link', 'set', end, 'master', this.#bridge, 'up'])
-      const inside = (...args: string[]) => run('ip', ['-n', name, ...args])
-      await inside('addr', 'add', `${this.address(index)}/24`, 'dev', 'eth0')
-      await inside('link', 'set', 'eth0', 'up')
-      await inside('link', 'set', 'lo', 'up')
+      await linkNamespace(this.name(index), `${this.address(index)}/24`, bridge, this.#port(index))
     }
   }
 
@@ -86,10 +75,10 @@ export class Namespaces {
     return `${this.#bridge}v${index}`
   }
 
-  async #eachOther(index: number, route: (address: string) => string[]): Promise<void> {
+  async #eachOther(index: number, change: 'add' | 'delete'): Promise<void> {
     for (let other = 0; other < this.#count; other++) {
       if (other === index) continue
-      await run('ip', ['-n', this.name(index), 'route', ...route(this.address(other))])
+      await ip(this.name(index), `route ${change} blackhole ${this.address(other)}/32`)
     }
   }
 }
