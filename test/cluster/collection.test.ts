@@ -11,7 +11,11 @@ import { Notebook } from '../admin/scripted-node.ts'
 import { until } from '../helpers/until.ts'
 import { type Node, Nodes } from './nodes.ts'
 
-const QUICK = { lease: '1s', gcGrace: '100ms', deadAfter: '1s', aloneAfter: '2500ms' } as const
+/** A push that takes longer than the lease loses its blobs again before its manifest comes. */
+const QUICK = { lease: '5s', gcGrace: '100ms' } as const
+/** Dead soon, and alone before that: so a node that is left never stops to take writes. */
+const MORTAL = { ...QUICK, deadAfter: '3s', aloneAfter: '1s' } as const
+const PASSES = 3
 const { signal } = new AbortController()
 
 for (const count of [1, 2]) {
@@ -43,7 +47,7 @@ for (const count of [1, 2]) {
 
 test('bytes come back on two nodes while a third one is dead, and on that when it returns', async t => {
   const nodes = await Nodes.open(t)
-  const [one, two, three] = (await nodes.startAll(3, QUICK)) as [Node, Node, Node]
+  const [one, two, three] = (await nodes.startAll(3, MORTAL)) as [Node, Node, Node]
   const image = makeImage([50_000])
   await one.push('app', 'v1', image)
   for (const node of [one, two, three]) await node.holds(3)
@@ -51,14 +55,14 @@ test('bytes come back on two nodes while a third one is dead, and on that when i
   await remove(one, 'app', image)
   for (const node of [one, two]) await node.holds(0)
 
-  const again = await nodes.start('node-3', { ...QUICK, join: [one.mesh] })
+  const again = await nodes.start('node-3', { ...MORTAL, join: [one.mesh] })
   await again.holds(0)
   for (const node of [one, two]) await node.holds(0)
 })
 
 test('a node that lost sight of half the members keeps what it has, and says why', async t => {
   const nodes = await Nodes.open(t)
-  const [one, two] = (await nodes.startAll(2, QUICK)) as [Node, Node]
+  const [one, two] = (await nodes.startAll(2, MORTAL)) as [Node, Node]
   const image = makeImage([1_000])
   await one.push('app', 'v1', image)
   await two.holds(3)
@@ -120,10 +124,8 @@ test('damage that nobody can heal is served to nobody, and a push heals it', asy
 
 test('no push under way is hurt by a collection that runs without a break', async t => {
   const nodes = await Nodes.open(t)
-  // Longer than a push takes on a busy machine, shorter than one time through all images below.
-  const all = await nodes.startAll(2, { ...QUICK, lease: '3s', gcGrace: '1ms', deadAfter: '6s' })
-  const shared = makeImage([5_000])
-  const images = [shared, ...Array.from({ length: 17 }, () => makeImage([2_000, 3_000]))]
+  const all = await nodes.startAll(2, { ...QUICK, gcGrace: '1ms' })
+  const images = Array.from({ length: 9 }, () => makeImage([2_000, 3_000]))
   const ended = new AbortController()
   const collecting = Promise.all(all.map(node => collectUntil(node, ended.signal)))
   try {
@@ -131,13 +133,15 @@ test('no push under way is hurt by a collection that runs without a break', asyn
       const counts = all.map(node => node.metric('starling_collected_blobs_total'))
       return Math.min(...(await Promise.all(counts)))
     }
-    // Each image is pushed and deleted again and again, through one node and the other.
-    const rounds = 2 * images.length
-    for (let round = 0; round < rounds || (await collected()) < images.length; round++) {
-      const image = images[round % images.length] as MadeImage
-      await (all[round % 2] as Node).push('app', 'v1', image)
-      assert.equal(await (all[(round + 1) % 2] as Node).pull('app', 'v1'), image.sizeBytes)
-      await remove(all[(round + 1) % 2] as Node, 'app', image)
+    for (let pass = 0; pass < PASSES; pass++) {
+      const before = await collected()
+      for (const [round, image] of images.entries()) {
+        await (all[round % 2] as Node).push('app', 'v1', image)
+        assert.equal(await (all[(round + 1) % 2] as Node).pull('app', 'v1'), image.sizeBytes)
+        await remove(all[(round + 1) % 2] as Node, 'app', image)
+      }
+      // Its turn comes image by image, and so the next pass pushes what is being collected.
+      await until(async () => (await collected()) > before, { what: 'a blob to be collected' })
     }
   } finally {
     ended.abort()

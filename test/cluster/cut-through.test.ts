@@ -48,7 +48,7 @@ test('of a push that is given up nothing is left on any node', async t => {
 
 test('of a push to a node that dies nothing is left on the others', async t => {
   const nodes = await Nodes.open(t)
-  const [one, two] = await nodes.startAll(2, { deadAfter: '1s' })
+  const [one, two] = await nodes.startAll(2, { deadAfter: '2s' })
   assert.ok(one && two)
   await patch(one, await open(one), randomBytes(4 * MiB), 0)
   await has(two, 2 * MiB)

@@ -9,11 +9,13 @@ import { type MadeImage, makeImage } from '../../src/demo/image.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { run } from '../helpers/command.ts'
 import type { Daemon } from '../helpers/daemon.ts'
+import { until } from '../helpers/until.ts'
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname
-const DEAD_AFTER_MS = 2_000
-/** A look each quarter of a second, the push itself, and two busy cores. */
-const SLACK_MS = 3_000
+/** Long enough that a busy machine makes nobody seem dead; nothing else ends a wait within minutes. */
+const FLAGS = ['--dead-after', '4s', '--ack-wait', '10m']
+/** Too short to be noticed by others. */
+const PAUSE_MS = 1_500
 
 let cluster: Cluster
 let one: Daemon
@@ -21,8 +23,7 @@ let two: Daemon
 let three: Daemon
 
 before(async () => {
-  const flags = ['--dead-after', `${DEAD_AFTER_MS}ms`]
-  const started = await Cluster.start(3, { flags })
+  const started = await Cluster.start(3, { flags: FLAGS })
   cluster = started.cluster
   ;[one, two, three] = started.nodes as [Daemon, Daemon, Daemon]
 })
@@ -31,61 +32,55 @@ after(() => cluster?.close())
 
 test('a node that hangs holds up pushes, waits and pulls no longer than dead-after', async () => {
   three.signal('SIGSTOP')
-  const startedMs = performance.now()
   const image = makeImage([10_000])
   await pushImage(at(one, 'hung'), image)
-  assertWithin(startedMs, 'the push was answered')
   await isAwayAt(one)
   await isAwayAt(two)
-  assertWithin(startedMs, 'the others knew')
   assert.equal(await pullImage(at(two, 'hung')), image.sizeBytes)
   assert.equal(await statusOf(two, 'nobody-pushed-this'), 404)
   await waitFor('hung', 2)
 })
 
-test('resumed, it gives what was pushed while it hung, at once', async () => {
+test('resumed, it gives what was pushed while it hung', async () => {
   const image = makeImage([10_000])
+  three.signal('SIGSTOP')
+  await isAwayAt(one)
   await pushImage(at(one, 'moved'), image)
   three.signal('SIGCONT')
-  assert.equal(await digestAt(three, 'moved'), image.digest)
-  await isLiveAt(one)
-  await three.ready()
-  await movedDuring(1_500)
+  // It asks the others before it answers, but no longer than a moment if it cannot reach them (P4).
+  await until(async () => (await digestAt(three, 'moved')) === image.digest, {
+    what: 'the tag to be the new one'
+  })
 })
 
-test('a node that is killed stops counting as soon', async () => {
+test('resumed after a pause that nobody noticed, it gives what was pushed meanwhile at once', async () => {
+  three.signal('SIGCONT')
+  await isLiveAt(one)
+  await three.ready()
+  const image: MadeImage = makeImage([10_000])
+  three.signal('SIGSTOP')
+  const pushed = pushImage(at(one, 'paused'), image)
+  await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
+  three.signal('SIGCONT')
+  await pushed
+  assert.equal(await digestAt(three, 'paused'), image.digest)
+})
+
+test('a node that is killed stops counting as one that hangs', async () => {
   const before = makeImage([10_000])
   await pushImage(at(one, 'killed'), before)
   await three.kill()
-  const startedMs = performance.now()
   const image = makeImage([10_000])
   await pushImage(at(one, 'killed'), image)
   await isAwayAt(one)
   await isAwayAt(two)
-  assertWithin(startedMs, 'the others knew')
   assert.equal(await statusOf(two, 'nobody-pushed-this'), 404)
   await waitFor('killed', 2)
 })
 
-/** A pause too short to be noticed by others: the tag moves at its end, and is right at once. */
-async function movedDuring(pauseMs: number): Promise<void> {
-  const image: MadeImage = makeImage([10_000])
-  three.signal('SIGSTOP')
-  const pushed = pushImage(at(one, 'moved'), image)
-  await new Promise(resolve => setTimeout(resolve, pauseMs))
-  three.signal('SIGCONT')
-  await pushed
-  assert.equal(await digestAt(three, 'moved'), image.digest)
-}
-
-function assertWithin(startedMs: number, what: string): void {
-  const tookMs = performance.now() - startedMs
-  assert.ok(tookMs < DEAD_AFTER_MS + SLACK_MS, `${what} after ${Math.round(tookMs)} ms`)
-}
-
 async function waitFor(tag: string, count: number): Promise<void> {
   const url = `http://${one.addresses.admin}`
-  const line = ['wait', `app:${tag}`, '--nodes', `${count}`, '--timeout', '20s', '--url', url]
+  const line = ['wait', `app:${tag}`, '--nodes', `${count}`, '--timeout', '120s', '--url', url]
   await run(process.execPath, [MAIN, ...line])
 }
 

@@ -7,7 +7,8 @@ import { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
 
 const MiB = 1024 * 1024
-const QUICK = ['--dead-after', '2s']
+/** Dead soon, and alone before that: so a node that is left never stops to take pushes. */
+const QUICK = ['--dead-after', '3s', '--alone-after', '1s']
 
 test('a node alone ends at once', async t => {
   const cluster = await open(t)

@@ -22,7 +22,7 @@ before(async () => {
   const started = await Cluster.start(2)
   cluster = started.cluster
   ;[one, two] = started.nodes as [Daemon, Daemon]
-  const flags = ['--hold', 'none', '--dead-after', '2s']
+  const flags = ['--hold', 'none']
   bare = await cluster.node('bare', { join: [one.addresses.mesh], flags })
   await bare.statusWhere('to know both', ({ peers }) => peers.filter(isLive).length === 2)
   await bare.ready()
@@ -44,7 +44,7 @@ test('what is pushed to it is on the others when it answers, and is pulled throu
 
 test('it is no copy, and nobody waits for it to become one', async () => {
   for (const node of [one, bare]) {
-    const line = ['wait', 'team/app:v1', '--json', '--timeout', '20s', '--url']
+    const line = ['wait', 'team/app:v1', '--json', '--timeout', '120s', '--url']
     const answer = await run(process.execPath, [MAIN, ...line, `http://${node.addresses.admin}`])
     const { reached, nodes } = JSON.parse(answer) as { reached: boolean; nodes: { name: string }[] }
     assert.equal(reached, true)

@@ -15,7 +15,7 @@ let one: Daemon
 let two: Daemon
 
 before(async () => {
-  const started = await Cluster.start(2, { flags: ['--dead-after', '1s'] })
+  const started = await Cluster.start(2, { flags: ['--dead-after', '3s', '--alone-after', '1s'] })
   cluster = started.cluster
   ;[one, two] = started.nodes as [Daemon, Daemon]
 })

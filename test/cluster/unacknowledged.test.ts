@@ -7,7 +7,7 @@ import { pull, push } from '../history/client.ts'
 const REPOSITORY = 'app'
 
 test('a push that does not get its copies leaves the tag where it was, and the next one moves it', async t => {
-  const flags = ['--ack-wait', '1s', '--dead-after', '60s']
+  const flags = ['--ack-wait', '5s', '--dead-after', '10m']
   const { cluster, nodes } = await Cluster.start(2, { flags })
   t.after(() => cluster.close())
   const [taker, other] = nodes
