@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
 import { cp } from 'node:fs/promises'
 import { test } from 'node:test'
-import { allLive, Flock, isLive, until, VITALS } from './helpers/flock.ts'
+import { allLive, Flock, isLive, MORTAL, until, VITALS } from './helpers/flock.ts'
 
 test('twenty nodes behind one address boot at once without tripping a limit of libp2p', async context => {
   const flock = new Flock(context)
-  const deadAfterMs = 6_000
-  const hub = await flock.add('hub', { deadAfterMs })
+  const hub = await flock.add('hub')
   await Promise.all(
     Array.from({ length: 19 }, async (_, index) => {
       const join = [hub.address]
-      const node = await flock.open(`n${index}`, { deadAfterMs, join })
+      const node = await flock.open(`n${index}`, { join })
       // All through the hub: from there 19 peers share one address, which default scoring punishes
       // from the eleventh on, and they come faster than five a second, ten at a time.
       node.on('connected', peer => assert.equal(peer, hub.id))
@@ -31,7 +30,7 @@ test('twenty nodes behind one address boot at once without tripping a limit of l
 })
 
 test('nodes that are not connected hear each other through a third', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const middle = await flock.add('middle')
   const left = await flock.add('left', {
     join: [middle.address],
@@ -49,7 +48,7 @@ test('nodes that are not connected hear each other through a third', async conte
 })
 
 test('of two nodes with one identity the later one is told to stop', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const witness = await flock.add('witness')
   const [original, copy] = [await flock.dataDir(), await flock.dataDir()]
   const earlier = await flock.add('a', { dataDir: original, join: [witness.address] })
@@ -66,7 +65,7 @@ test('of two nodes with one identity the later one is told to stop', async conte
 })
 
 test('a node restarted at once is not taken for its own twin', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const witness = await flock.add('witness')
   const dataDir = await flock.dataDir()
   for (let round = 0; round < 3; round += 1) {
@@ -79,7 +78,7 @@ test('a node restarted at once is not taken for its own twin', async context => 
 })
 
 test('closing leaves no socket, server or timer behind', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const held = () =>
     process.getActiveResourcesInfo().filter(kind => /TCP|Timeout|Immediate/.test(kind)).length
   const before = held()
@@ -91,7 +90,7 @@ test('closing leaves no socket, server or timer behind', async context => {
 })
 
 test('a forgotten node is gone, and returns when it comes in person', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const a = await flock.add('a')
   const dataDir = await flock.dataDir()
   const b = await flock.add('b', { dataDir, join: [a.address] })

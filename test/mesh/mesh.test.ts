@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isCode } from '../../src/errors.ts'
 import { PATIENCE_MS } from '../helpers/until.ts'
-import { allLive, Flock, isLive, until, VITALS } from './helpers/flock.ts'
+import { allLive, Flock, isLive, MORTAL, until, VITALS } from './helpers/flock.ts'
 
 test('two nodes find each other, and each knows what the other said of itself', async context => {
   const flock = new Flock(context)
@@ -56,7 +56,7 @@ test('five nodes that join through one all see each other live, and gossip reach
 })
 
 test('a node that dies is away within dead-after and live again on another port', async context => {
-  const flock = new Flock(context)
+  const flock = new Flock(context, MORTAL)
   const a = await flock.add('a')
   const dataDir = await flock.dataDir()
   const b = await flock.add('b', { dataDir, join: [a.address] })

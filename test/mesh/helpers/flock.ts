@@ -10,7 +10,11 @@ import { Mesh } from '../../../src/mesh/mesh.ts'
 import type { MeshOptions } from '../../../src/mesh/mesh-options.ts'
 import { PATIENCE_MS } from '../../helpers/until.ts'
 
-export const DEAD_AFTER_MS = 900
+/** Longer than a busy machine holds a process up, so that nobody seems dead who is not. */
+const DEAD_AFTER_MS = 6_000
+
+/** For tests about dying, and about heartbeats, of which there are three in this time. */
+export const MORTAL = { deadAfterMs: 900 }
 
 export const SECRET = Buffer.alloc(32, 1)
 
@@ -40,10 +44,12 @@ export interface BirdOptions extends Partial<MeshOptions> {
 export class Flock {
   readonly meshes: Mesh[] = []
   readonly #context: TestContext
+  readonly #shared: BirdOptions
   readonly #records = new Map<string, MemberInfo>()
 
-  constructor(context: TestContext) {
+  constructor(context: TestContext, shared: BirdOptions = {}) {
     this.#context = context
+    this.#shared = shared
   }
 
   async dataDir(): Promise<string> {
@@ -60,7 +66,7 @@ export class Flock {
   }
 
   async open(name: string, options: BirdOptions = {}): Promise<Mesh> {
-    const { keys, ...others } = options
+    const { keys, ...others } = { ...this.#shared, ...options }
     const mesh = await Mesh.open({
       dataDir: options.dataDir ?? (await this.dataDir()),
       name,
