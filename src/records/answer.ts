@@ -3,15 +3,9 @@ import type { Judged } from './forgetting.ts'
 import type { Terms } from './horizon.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
 import type { Stamp } from './stamp.ts'
-import {
-  type Answer,
-  decodeRequest,
-  encodeAnswer,
-  MAX_FRAME_BYTES,
-  MAX_IDS,
-  type Position,
-  type Request
-} from './wire.ts'
+import { MAX_FRAME_BYTES, MAX_IDS } from './wire.ts'
+import { type Answer, encodeAnswer } from './wire-answer.ts'
+import { decodeRequest, type Position, type Request } from './wire-request.ts'
 
 /** What reconciliation needs of a set of records. */
 export interface ReconcileStore {

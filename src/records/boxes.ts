@@ -3,7 +3,8 @@ import { type ReconcileStore, readFrame } from './answer.ts'
 import type { Terms } from './horizon.ts'
 import type { Stamp } from './stamp.ts'
 import { JUDGED } from './standing.ts'
-import type { Answer, Request } from './wire.ts'
+import type { Answer } from './wire-answer.ts'
+import type { Request } from './wire-request.ts'
 
 /** Asks a peer and gives its answer. */
 export type Exchange = (request: Request) => Promise<Answer>

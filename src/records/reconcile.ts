@@ -3,14 +3,9 @@ import type { ReconcileStore } from './answer.ts'
 import { type Exchange, GET_IDS, Inbox, Outbox, unexpected } from './boxes.ts'
 import { FANOUT, MAX_DEPTH, type Prefix, type Summary } from './fingerprint.ts'
 import type { Terms } from './horizon.ts'
-import {
-  type Answer,
-  decodeAnswer,
-  encodeRequest,
-  MAX_PREFIXES,
-  type Position,
-  type Request
-} from './wire.ts'
+import { MAX_PREFIXES } from './wire.ts'
+import { type Answer, decodeAnswer } from './wire-answer.ts'
+import { encodeRequest, type Position, type Request } from './wire-request.ts'
 
 /** Sends a request to one peer and gives its answer; both stay within `MAX_FRAME_BYTES`. */
 export type Ask = (request: Uint8Array) => Promise<Uint8Array>

@@ -3,14 +3,9 @@ import { test } from 'node:test'
 import { encode } from 'cborg'
 import fc from 'fast-check'
 import { type Stamp, ZERO_STAMP } from '../../src/records/stamp.ts'
-import {
-  decodeAnswer,
-  decodeRequest,
-  encodeAnswer,
-  encodeRequest,
-  MAX_FRAME_BYTES,
-  MAX_IDS
-} from '../../src/records/wire.ts'
+import { MAX_FRAME_BYTES, MAX_IDS } from '../../src/records/wire.ts'
+import { decodeAnswer, encodeAnswer } from '../../src/records/wire-answer.ts'
+import { decodeRequest, encodeRequest } from '../../src/records/wire-request.ts'
 
 test('messages that make no sense are refused in our words', () => {
   const bad = [
