@@ -67,8 +67,8 @@ function unsettled({ hosts, nodes }: Simulation): string | undefined {
     if (inventory.caughtUp().sequence !== records.sequence())
       return `${host.name} is working in records`
     const missing = [...inventory.missing().keys()]
-    // What no disk has any more is lost; whether it may be is looked at apart.
-    const some = missing.find(digest => hosts.some(({ disk }) => disk.blobs.has(digest)))
+    // What no disk has sound any more is lost; whether it may be is looked at apart.
+    const some = missing.find(digest => hosts.some(({ disk }) => disk.hasSound(digest)))
     if (some !== undefined)
       return `${host.name} lacks ${some.slice(7, 15)} and ${missing.length - 1} more`
   }

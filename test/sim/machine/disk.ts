@@ -127,6 +127,10 @@ export class Disk implements JournalDisk {
     this.rotten.add(digest)
   }
 
+  hasSound(digest: Digest): boolean {
+    return this.blobs.has(digest) && !this.rotten.has(digest)
+  }
+
   /** Whether some file has these bytes where no power cut can take them. */
   hasSynced(bytes: Uint8Array): boolean {
     for (const file of this.#files.values()) {
