@@ -119,8 +119,9 @@ export class Disk implements JournalDisk {
     await this.syncDirectory('/blobs')
   }
 
-  /** Turns a bit of a blob over, which nobody notices until it is read. */
+  /** Turns a bit of a blob over, which nobody notices until it is read; a second time changes nothing. */
   rot(digest: Digest): void {
+    if (this.rotten.has(digest)) return
     const bytes = Buffer.from(this.blobs.get(digest) ?? [])
     bytes[0] = (bytes[0] ?? 0) ^ 1
     this.blobs.set(digest, bytes)
