@@ -44,7 +44,7 @@ export class Awaited {
     const { inventory, downloads } = this.#options
     this.#running.add(digest)
     try {
-      await downloads.start(digest).done
+      await downloads.start(digest, 'repair').done
       await inventory.settled()
       return true
     } catch {

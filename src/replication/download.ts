@@ -5,6 +5,7 @@ import { isCode } from '../errors.ts'
 import type { ByteRange } from '../store/range-stream.ts'
 import type { Driver } from '../swarm/driver/driver.ts'
 import type { Fetching } from '../swarm/driver/fetching.ts'
+import { URGENCIES, type Urgency } from '../swarm/schedule/messages.ts'
 import type { Batches } from './batches.ts'
 import { WholeDownload, type WholeDownloadOptions } from './whole-download.ts'
 
@@ -32,6 +33,7 @@ export class Download {
    */
   readonly done: Promise<void>
   readonly #options: DownloadOptions
+  #urgency: Urgency
   readonly #open = Promise.withResolvers<{ readonly sizeBytes: number }>()
   readonly #whole: WholeDownload
   readonly #isSmall: boolean
@@ -39,8 +41,9 @@ export class Download {
   #fetching: Fetching | undefined
   #sizeBytes: number | undefined
 
-  constructor(digest: Digest, options: DownloadOptions, signal: AbortSignal) {
+  constructor(digest: Digest, urgency: Urgency, options: DownloadOptions, signal: AbortSignal) {
     this.digest = digest
+    this.#urgency = urgency
     this.#options = options
     this.#isSmall = options.isSmall?.(digest) === true
     this.#whole = new WholeDownload(digest, options, signal, sizeBytes => this.#opened(sizeBytes))
@@ -62,6 +65,13 @@ export class Download {
   /** Names of the nodes it has come from so far. */
   get from(): readonly string[] {
     return this.#batchFrom ?? this.#fetching?.from ?? this.#whole.from
+  }
+
+  /** It is at least so urgent from now on. */
+  urge(urgency: Urgency): void {
+    if (URGENCIES.indexOf(urgency) >= URGENCIES.indexOf(this.#urgency)) return
+    this.#urgency = urgency
+    this.#fetching?.urge(urgency)
   }
 
   /** A client waits for it, and not for others that would come with it. */
@@ -112,7 +122,7 @@ export class Download {
   async #inPieces(signal: AbortSignal): Promise<boolean> {
     const { swarm, log } = this.#options
     if (swarm === undefined) return false
-    const fetching = swarm.fetch(this.digest, 'background')
+    const fetching = swarm.fetch(this.digest, this.#urgency)
     this.#fetching = fetching
     void fetching.opened.then(opened => opened && this.#opened(opened.sizeBytes))
     const ending = await fetching.ended

@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts'
 import { StarlingError } from '../errors.ts'
+import type { Urgency } from '../swarm/schedule/messages.ts'
 import { Download, type DownloadOptions } from './download.ts'
 
 /** Blobs on their way here, each fetched once however many wait for it. */
@@ -21,10 +22,11 @@ export class Downloads {
   }
 
   /** Begins to fetch a blob, or joins who does already. */
-  start(digest: Digest): Download {
+  start(digest: Digest, urgency: Urgency = 'background'): Download {
     const running = this.#running.get(digest)
+    running?.urge(urgency)
     if (running !== undefined) return running
-    const started = new Download(digest, this.#options, this.#closing.signal)
+    const started = new Download(digest, urgency, this.#options, this.#closing.signal)
     this.#running.set(digest, started)
     const end = () => this.#running.delete(digest)
     started.done.then(end, end)

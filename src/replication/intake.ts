@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts'
 import { MAX_MANIFEST_BYTES } from '../manifest.ts'
+import type { Urgency } from '../swarm/schedule/messages.ts'
 import type { DiskWatch } from './disk-space.ts'
 import type { Download } from './download.ts'
 import type { Downloads } from './downloads.ts'
@@ -29,10 +30,10 @@ export class Intake {
   }
 
   /** Begins to fetch a blob, with room promised to it, or joins who does already. */
-  start(digest: Digest): Download {
-    const running = this.#downloads.get(digest)
-    if (running !== undefined) return running
-    const download = this.#downloads.start(digest)
+  start(digest: Digest, urgency?: Urgency): Download {
+    const isRunning = this.#downloads.get(digest) !== undefined
+    const download = this.#downloads.start(digest, urgency)
+    if (isRunning) return download
     const expectedBytes = this.#expected(digest)
     const release = this.#disk.claim('copy', () =>
       Math.max(0, (download.sizeBytes ?? expectedBytes) - download.doneBytes)

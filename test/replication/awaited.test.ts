@@ -18,7 +18,8 @@ function setUp(hasRoom = true) {
   const awaited = new Awaited({
     inventory: { graph, missing: () => missing, settled: async () => {} },
     downloads: {
-      start: digest => {
+      start: (digest, urgency) => {
+        assert.equal(urgency, 'repair')
         const download = Promise.withResolvers<void>()
         started.set(digest, download)
         return { done: download.promise } as unknown as Download

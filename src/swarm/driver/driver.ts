@@ -152,7 +152,7 @@ export class Driver implements PieceDesk {
   /** Begins to fetch a blob in pieces, or joins a push that has become it. */
   fetch(digest: Digest, urgency: Urgency): Fetching {
     const tell = (event: Event) => this.#engine.tell(event)
-    const fetching = new Fetching({ digest, tell, nameOf: this.#options.nameOf })
+    const fetching = new Fetching({ digest, urgency, tell, nameOf: this.#options.nameOf })
     this.#fetchings.add(fetching)
     void fetching.ended.then(() => this.#fetchings.delete(fetching))
     this.#pursue(fetching, urgency).catch(error => fetching.end({ kind: 'failed', error }))

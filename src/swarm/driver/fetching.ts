@@ -1,10 +1,11 @@
 import type { Readable } from 'node:stream'
 import type { Digest } from '../../digest.ts'
-import type { Event } from '../schedule/messages.ts'
+import type { Event, Urgency } from '../schedule/messages.ts'
 import type { Ending, Part } from './part.ts'
 
 export interface FetchingOptions {
   readonly digest: Digest
+  readonly urgency: Urgency
   readonly tell: (event: Event) => void
   readonly nameOf: (peer: string) => string
 }
@@ -19,12 +20,14 @@ export class Fetching {
   readonly #open = Promise.withResolvers<{ readonly sizeBytes: number } | undefined>()
   readonly #end = Promise.withResolvers<Ending>()
   #part: Part | undefined
+  #urgency: Urgency
   /** The byte from which on somebody waits for it. */
   #awaitedFrom: number | undefined
 
   constructor(options: FetchingOptions) {
     this.#options = options
     this.digest = options.digest
+    this.#urgency = options.urgency
     this.opened = this.#open.promise
     this.ended = this.#end.promise
   }
@@ -47,12 +50,21 @@ export class Fetching {
     this.#part = part
     if (part.sizeBytes !== undefined) this.#open.resolve({ sizeBytes: part.sizeBytes })
     void part.ended.promise.then(ending => this.end(ending))
+    this.urge(this.#urgency)
     if (this.#awaitedFrom !== undefined) this.hurry(this.#awaitedFrom)
   }
 
   end(ending: Ending): void {
     this.#open.resolve(undefined)
     this.#end.resolve(ending)
+  }
+
+  /** It is at least so urgent from now on. */
+  urge(urgency: Urgency): void {
+    this.#urgency = urgency
+    if (this.#part !== undefined) {
+      this.#options.tell({ kind: 'urge', blob: this.#part.key, urgency })
+    }
   }
 
   /** A client waits for the bytes from this one on: they go before everything else, in order. */

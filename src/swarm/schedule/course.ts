@@ -1,4 +1,4 @@
-import { type Effect, type Event, URGENCIES } from './messages.ts'
+import { type Effect, type Event, URGENCIES, type Urgency } from './messages.ts'
 import { greeting } from './neighbours.ts'
 import { giveUp } from './request.ts'
 import type { Schedule } from './schedule.ts'
@@ -61,8 +61,14 @@ export function hurry(schedule: Schedule, blob: string, cursor: number): void {
   const swarm = schedule.swarms.get(blob)
   if (swarm === undefined) return
   swarm.cursor = cursor
-  if (swarm.urgency === 'awaited') return
-  swarm.urgency = 'awaited'
+  urge(schedule, blob, 'awaited')
+}
+
+/** A blob is at least so urgent from now on. */
+export function urge(schedule: Schedule, blob: string, urgency: Urgency): void {
+  const swarm = schedule.swarms.get(blob)
+  if (swarm === undefined || rankOf(swarm.urgency) <= rankOf(urgency)) return
+  swarm.urgency = urgency
   sort(schedule)
 }
 
@@ -82,7 +88,9 @@ export function drop(schedule: Schedule, blob: string, effects: Effect[]): void 
 export function sort(schedule: Schedule): void {
   schedule.unfinished = [...schedule.swarms.values()]
     .filter(({ role, held }) => role === 'fetch' && !held.isFull)
-    .sort(
-      (a, b) => URGENCIES.indexOf(a.urgency) - URGENCIES.indexOf(b.urgency) || a.order - b.order
-    )
+    .sort((a, b) => rankOf(a.urgency) - rankOf(b.urgency) || a.order - b.order)
+}
+
+function rankOf(urgency: Urgency): number {
+  return URGENCIES.indexOf(urgency)
 }

@@ -1,10 +1,10 @@
 import type { Bits } from './bits.ts'
 
 /**
- * How urgent a blob is, the most urgent first: a client waits for it; it is new; it is missing
- * though it is not new.
+ * How urgent a blob is, the most urgent first: a client waits for it; another node waits for this
+ * one to hold it, since its image has fewer copies than it is to have; it is missing.
  */
-export const URGENCIES = ['awaited', 'background', 'repair'] as const
+export const URGENCIES = ['awaited', 'repair', 'background'] as const
 export type Urgency = (typeof URGENCIES)[number]
 
 /** One piece between this node and a neighbour. */
@@ -37,6 +37,8 @@ export type Event =
   | { readonly kind: 'local'; blob: string; piece: number }
   /** A client now waits for this blob and has got everything before `cursor`, a piece. */
   | { readonly kind: 'await'; blob: string; cursor: number }
+  /** A blob is as urgent as this now, if it was less so. */
+  | { readonly kind: 'urge'; blob: string; urgency: Urgency }
   /**
    * A blob that was begun with more pieces than it could have, since its push had not ended, has
    * this many.

@@ -1,6 +1,6 @@
 import type { Random } from '../../clock.ts'
 import { announce, flushNews } from './announce.ts'
-import { begin, drop, forget, hurry, size, sort, takeLocal } from './course.ts'
+import { begin, drop, forget, hurry, size, sort, takeLocal, urge } from './course.ts'
 import type { Effect, Event, PieceOf } from './messages.ts'
 import { hear, learn, leave, lose, meet } from './neighbours.ts'
 import { expireOffers, noteOfferSent, offerPieces } from './offer.ts'
@@ -77,6 +77,9 @@ function handle(schedule: Schedule, event: Event, now: number, effects: Effect[]
       break
     case 'await':
       hurry(schedule, event.blob, event.cursor)
+      break
+    case 'urge':
+      urge(schedule, event.blob, event.urgency)
       break
     case 'drop':
       drop(schedule, event.blob, effects)

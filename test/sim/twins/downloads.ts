@@ -48,6 +48,7 @@ export class SimDownloads {
       ...{ digest, done, opened, sizeBytes: undefined, doneBytes: 0, from: [] },
       // Each comes by itself here, and as soon as it can.
       hurry: () => undefined,
+      urge: () => undefined,
       follow: async () => Readable.from([await done.then(() => blobs.bytes(digest))])
     }
     this.#running.set(digest, started)

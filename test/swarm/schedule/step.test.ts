@@ -269,8 +269,8 @@ test('the most urgent is served first, and what is least urgent is not starved',
   const note = (effects: readonly Effect[]) => {
     for (const { piece } of of(effects, 'serve')) served.push(piece)
   }
-  want(0, 'repair')
-  want(1, 'repair')
+  want(0, 'background')
+  want(1, 'background')
   for (let piece = 2; piece < pieces; piece++) want(piece, 'awaited')
   for (let turn = 0; turn < 20; turn++) {
     note(node.tell({ kind: 'sent', peer: 'a', blob: 'blob', piece: served.at(-1) ?? 0 }))
