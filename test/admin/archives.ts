@@ -81,3 +81,8 @@ export async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
 function isFile(entry: Entry): entry is readonly [string, Buffer | string] {
   return Array.isArray(entry)
 }
+
+/** As bytes come through a pipe, of a length that fits nothing in a tar file. */
+export function* inPieces(bytes: Buffer): Generator<Buffer, void> {
+  for (let at = 0; at < bytes.length; at += 64_001) yield bytes.subarray(at, at + 64_001)
+}

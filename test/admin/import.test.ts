@@ -1,6 +1,8 @@
 /** Archives of all makes, pushed to a registry over memory. */
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
@@ -8,7 +10,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { runImport } from '../../src/admin/commands/import.ts'
 import { RegistryClient } from '../../src/admin/registry-client.ts'
 import { type Digest, digestOf, hexOf } from '../../src/digest.ts'
-import { StarlingError } from '../../src/errors.ts'
+import { isCode, StarlingError } from '../../src/errors.ts'
 import { openRegistry, type Registry } from '../registry/fixture.ts'
 import { scratch } from '../store/scratch.ts'
 import {
@@ -16,6 +18,7 @@ import {
   archivedImage,
   dockerEntries,
   type Entry,
+  inPieces,
   json,
   layoutEntries,
   link,
@@ -169,6 +172,28 @@ test('an image without a name needs one, and nothing is pulled from a keyboard',
   await assert.rejects(importing(registry, keyboard), /is a terminal/)
 })
 
+test('an archive is read from a URL, and where that breaks off nothing of it is there', async t => {
+  const registry = await openRegistry(t)
+  const archive = await tarOf(layoutEntries(archivedImage([5 * MIB]), 'team/app:v1'))
+  let sentBytes = archive.length / 2
+  const server = createServer((_request, response) => {
+    response.writeHead(200, { 'content-length': archive.length })
+    response.write(archive.subarray(0, sentBytes), () => response.destroy())
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/app.tar`
+  await assert.rejects(importing(registry, url), error => {
+    assert.ok(isCode(error, 'PEER_FAILED'))
+    assert.match(error.message, /app\.tar cannot be read: broke off .*; run the command again/)
+    return true
+  })
+  assert.equal(registry.content.tagged.size, 0)
+  sentBytes = archive.length
+  const screen = await importing(registry, url)
+  assert.match(screen.text, /^team\/app:v1 imported/)
+})
+
 test('a person sees how far it is, and a script an object for each image', async t => {
   const registry = await openRegistry(t)
   const path = join(await scratch(t), 'image.tar')
@@ -213,11 +238,6 @@ async function importing(
   })
   assert.equal(code, 0)
   return screen
-}
-
-/** Of a length that fits nothing in a tar file. */
-function* inPieces(bytes: Buffer): Generator<Buffer, void> {
-  for (let at = 0; at < bytes.length; at += 64_001) yield bytes.subarray(at, at + 64_001)
 }
 
 function assertWhole({ content }: Registry, name: string, image: ArchivedImage): void {

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { posix } from 'node:path'
 import { type Digest, digestOf } from '../../digest.ts'
+import { parseJson } from '../../json.ts'
 import { FULL_NAME, REF_NAME } from '../image-names.ts'
 import type { LayoutImage } from '../image-source.ts'
 import type { Compression } from './compression.ts'
@@ -46,7 +47,8 @@ export interface DockerImages {
  * compressed is held against the digest that the config states, and two imports give the same image.
  *
  * @param list the name of its `manifest.json`
- * @throws `DATA_DAMAGED` when something that the list names is not there, or other than it says
+ * @throws `DATA_DAMAGED` when something that the list names is not there, or other than it says, and
+ *   `MANIFEST_INVALID` when the list or a config is no JSON
  */
 export function dockerImages(contents: ArchiveContents, list: string): DockerImages {
   const { where } = contents
@@ -61,7 +63,7 @@ export function dockerImages(contents: ArchiveContents, list: string): DockerIma
       if (file === undefined) throw damaged(where, `the layer ${layer} is not in it`)
       return file
     })
-    compare(where, config, diffIds(configBytes), files)
+    compare(where, config, diffIdsOf(configBytes), files)
     const manifest = manifestOf(where, configBytes, files)
     const digest = digestOf(manifest)
     blobs.set(digestOf(configBytes), configBytes).set(digest, manifest)
@@ -88,10 +90,15 @@ function manifestOf(where: string, config: Buffer, files: readonly StoredFile[])
 }
 
 /** A config names its layers by the digests of their plain bytes. */
+function diffIdsOf(config: Buffer): readonly string[] {
+  const { rootfs } = fieldsOf(parse(config))
+  return texts(fieldsOf(rootfs)['diff_ids'])
+}
+
 function compare(
   where: string,
   config: string,
-  diffIds: readonly unknown[],
+  diffIds: readonly string[],
   files: readonly StoredFile[]
 ): void {
   if (diffIds.length !== files.length) {
@@ -99,14 +106,9 @@ function compare(
   }
   for (const [index, { digest, compression }] of files.entries()) {
     if (compression === undefined && digest !== diffIds[index]) {
-      throw damaged(where, `a layer is ${digest}, but should be ${String(diffIds[index])}`)
+      throw damaged(where, `a layer is ${digest}, but should be ${diffIds[index]}`)
     }
   }
-}
-
-function diffIds(config: Buffer): readonly unknown[] {
-  const { rootfs } = JSON.parse(config.toString()) as { rootfs?: { diff_ids?: unknown } }
-  return Array.isArray(rootfs?.diff_ids) ? rootfs.diff_ids : []
 }
 
 interface ListedImage {
@@ -116,12 +118,24 @@ interface ListedImage {
 }
 
 function parseList(contents: ArchiveContents, list: string): readonly ListedImage[] {
-  const items: unknown = JSON.parse(contents.document(list)?.toString() ?? 'null')
+  const items = parse(contents.document(list) ?? Buffer.from('null'))
   if (!Array.isArray(items)) throw damaged(contents.where, `${list} lists no images`)
   return items.map(item => {
-    const { Config, Layers, RepoTags } = item as Readonly<Record<string, unknown>>
+    const { Config, Layers, RepoTags } = fieldsOf(item)
     return { config: String(Config), layers: texts(Layers), tags: texts(RepoTags) }
   })
+}
+
+/** Lists of images and configs are three deep; the rest is room for what others add. */
+const MAX_DEPTH = 64
+
+function parse(document: Buffer): unknown {
+  return parseJson(document, MAX_DEPTH)
+}
+
+/** None of what is no object. */
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
 }
 
 /** Go writes `null` for a list with nothing in it. */

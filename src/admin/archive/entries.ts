@@ -3,7 +3,7 @@ import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { extract, type Header } from 'tar-stream'
 import { StarlingError, systemCode } from '../../errors.ts'
-import { compressionOf, decompressor } from './compression.ts'
+import { type Compression, compressionOf, decompressor } from './compression.ts'
 import { peek } from './peek.ts'
 
 /** Images have tens of files, and a cluster's worth of them thousands: the rest is an attack. */
@@ -39,6 +39,7 @@ export async function* entriesOf(
   const { head, whole } = await peek(bytes, HEAD_BYTES)
   const compression = compressionOf(head)
   if (compression === undefined && !isTar(head)) throw noArchive(where, head)
+  const archive = { where, compression }
   const extraction = extract()
   const unpacking = compression === undefined ? [] : [decompressor(compression, where)]
   // The tar reader's streams are of another make, and kept compatible with those of Node.js.
@@ -51,25 +52,31 @@ export async function* entriesOf(
     for await (const source of extraction) {
       count += 1
       if (count > MAX_ENTRIES) throw damaged(where, `it has more than ${MAX_ENTRIES} entries`)
-      const entry = entryOf(source.header, source as AsyncIterable<Buffer>, where)
+      const entry = entryOf(source.header, source as AsyncIterable<Buffer>, archive)
       if (entry !== undefined) yield entry
       source.resume()
     }
     await feeding
   } catch (cause) {
-    throw explained(cause, where, count)
+    throw explained(cause, archive, count)
   } finally {
     extraction.destroy()
   }
 }
 
+interface Archive {
+  readonly where: string
+  readonly compression: Compression | undefined
+}
+
 function entryOf(
   { type, name, linkname, size }: Header,
   bytes: AsyncIterable<Buffer>,
-  where: string
+  archive: Archive
 ): ArchiveEntry | undefined {
+  const { where } = archive
   if (type === 'file' || type === 'contiguous-file') {
-    const body = Readable.from(bodyOf(bytes, where), { objectMode: false })
+    const body = Readable.from(bodyOf(bytes, archive), { objectMode: false })
     return { kind: 'file', name: inside(name, where), sizeBytes: size, body }
   }
   if (type !== 'link' && type !== 'symlink') return undefined
@@ -79,11 +86,14 @@ function entryOf(
   return { kind: 'link', name: inside(name, where), target: inside(target, where) }
 }
 
-async function* bodyOf(bytes: AsyncIterable<Buffer>, where: string): AsyncGenerator<Buffer, void> {
+async function* bodyOf(
+  bytes: AsyncIterable<Buffer>,
+  archive: Archive
+): AsyncGenerator<Buffer, void> {
   try {
     yield* bytes
   } catch (cause) {
-    throw explained(cause, where, 1)
+    throw explained(cause, archive, 1)
   }
 }
 
@@ -103,18 +113,26 @@ function noArchive(where: string, head: Buffer): StarlingError {
   return new StarlingError('CONFIG_INVALID', `${where} ${what}`)
 }
 
+/** Node.js reads the first frame of a zstd file; some tools write several. */
+const FRAMES = ', or, if it is of several frames: zstd -dc FILE | starling import -'
+
 /** The tar reader throws plain errors, the decompressors such with codes of their own. */
-function explained(cause: unknown, where: string, count: number): unknown {
+function explained(cause: unknown, { where, compression }: Archive, count: number): unknown {
   if (cause instanceof StarlingError) return cause
   if (cause instanceof Error && cause.name === 'AbortError') return cause
   const code = systemCode(cause)
+  const also = compression === 'zstd' ? FRAMES : ''
   const reason = code ?? (cause instanceof Error ? cause.message : String(cause))
   if (count === 0 && code === undefined) {
     return new StarlingError('CONFIG_INVALID', `${where} holds no tar archive: ${reason}`, {
       cause
     })
   }
-  return damaged(where, `${reason}; it may have been cut off on its way: copy it again`, cause)
+  return damaged(
+    where,
+    `${reason}; it may have been cut off on its way: copy it again${also}`,
+    cause
+  )
 }
 
 export function damaged(where: string, reason: string, cause?: unknown): StarlingError {
