@@ -6,6 +6,7 @@ import type { Applied, Records } from '../records/records.ts'
 import type { LinkValue } from '../records/values.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { Turns } from '../store/turns.ts'
+import type { AppendOptions } from '../store/upload-session.ts'
 import type { Uploads } from '../store/uploads.ts'
 import type { Acknowledgement } from './acknowledgement.ts'
 import { Admission, type AdmissionOptions } from './admission.ts'
@@ -225,12 +226,7 @@ export class ReplicatedContent {
     repository: string,
     id: string,
     body: AsyncIterable<Uint8Array>,
-    options: {
-      readonly start?: number
-      readonly lengthBytes?: number
-      readonly algorithm?: Algorithm
-      readonly digest?: Digest
-    }
+    options: Pick<AppendOptions, 'start' | 'lengthBytes' | 'algorithm' | 'digest'>
   ) {
     const upload = this.#uploads.get(repository, id)
     const room = await this.#admission.promise(options.lengthBytes)

@@ -67,7 +67,10 @@ export class Deletion {
     const { graph } = this.#inventory
     await this.#lookup.settle(() => graph.isVisible(repository, digest), digest)
     if (graph.isReached(repository, digest)) {
-      throw new StarlingError('UNSUPPORTED', `a manifest of ${repository} needs ${digest}`)
+      throw new StarlingError(
+        'UNSUPPORTED',
+        `a manifest of ${repository} needs ${digest}: delete that first`
+      )
     }
     return this.#told(await this.#records.write([{ kind: 'release', repository, digest }]))
   }

@@ -42,6 +42,16 @@ import { UploadHomes } from './upload-homes.ts'
 import { Verification } from './verification.ts'
 import { vitalsOf } from './vitals.ts'
 
+/** What is read from the disk before the rest is made. */
+interface Opened {
+  readonly inventory: Inventory
+  readonly leases: Leases
+  readonly time: RunningTime
+  readonly owed: Owed
+  readonly swarming: Swarming
+  readonly expected: Expected
+}
+
 /** Joins store, records, mesh and swarm: what should exist on every node comes to be there. */
 export class Replication {
   /** What the registry serves. */
@@ -102,17 +112,12 @@ export class Replication {
       hasRoom: () => stores && disk.space().state === 'ok',
       onTaken: bytes => disk.wrote(bytes)
     })
-    return new Replication(options, inventory, leases, time, owed, swarming, expected)
+    return new Replication(options, { inventory, leases, time, owed, swarming, expected })
   }
 
   private constructor(
     options: ReplicationOptions,
-    inventory: Inventory,
-    leases: Leases,
-    time: RunningTime,
-    owed: Owed,
-    swarming: Swarming,
-    expected: Expected
+    { inventory, leases, time, owed, swarming, expected }: Opened
   ) {
     const { name, version, blobs, uploads, records, mesh, disk, metrics } = options
     const { clock, random, log } = options
@@ -139,8 +144,8 @@ export class Replication {
     })
     this.#copies = new Copies({ mesh, inventory, roots: this.#roots })
     const shared = { blobs, records, inventory, disk, downloads }
-    const has = (digest: Digest) => blobs.stat(digest) !== undefined || intake.fits(digest)
     const fits = (digest: Digest) => intake.fits(digest)
+    const has = (digest: Digest) => blobs.stat(digest) !== undefined || fits(digest)
     const awaited = new Awaited({ inventory, downloads: intake, fits })
     const question = new HoldQuestion({
       ...{ mesh, inventory },
@@ -167,8 +172,7 @@ export class Replication {
     })
     this.#pace = new IngestPace({
       taken: id => swarming.driver.ingests.taken(id),
-      wantedCopies: () => acknowledgement.wantedCopies(),
-      clock
+      ...{ wantedCopies, clock }
     })
     uploads.tap.setPacer(upload => this.#pace.pace(upload))
     uploads.tap.onEnded(upload => this.#pace.ended(upload))

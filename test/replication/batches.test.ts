@@ -13,6 +13,7 @@ import { SMALL_BLOB_BYTES } from '../../src/swarm/piece-size.ts'
 import {
   asker,
   type Blob,
+  honest,
   makeBlob,
   memorySource,
   startHolder,
@@ -134,12 +135,6 @@ test('a stop ends what waits and what is under way', async t => {
 
 function chunked(bytes: Buffer): string {
   return `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n${bytes.length.toString(16)}\r\n${bytes.toString('latin1')}\r\n`
-}
-
-async function honest(context: TestContext, ...held: readonly Blob[]): Promise<Holder> {
-  const node = await startHolder('honest', memorySource(...held))
-  context.after(() => node[Symbol.asyncDispose]())
-  return node.holder
 }
 
 /** Batches into a real store from real servers; `ranks` are the candidates, best first. */

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
@@ -12,15 +11,7 @@ import type { Blobs } from '../../src/store/blobs.ts'
 import type { Holder } from '../../src/swarm/fetcher.ts'
 import { Holders } from '../../src/swarm/holders.ts'
 import { HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
-import {
-  asker,
-  type Blob,
-  makeBlob,
-  memorySource,
-  rightHead,
-  startHolder,
-  startRogue
-} from '../swarm/peers.ts'
+import { asker, honest, liar, makeBlob, rightHead, startRogue } from '../swarm/peers.ts'
 import { openBlobs } from './fixtures.ts'
 
 const MiB = 1024 * 1024
@@ -66,13 +57,9 @@ test('a holder that resets in the middle only costs its turn', async t => {
 
 test('wrong bytes are never held, and the next holder is asked', async t => {
   const blob = makeBlob(2 * MiB)
-  const lying = await startRogue('lying', (head, socket) => {
-    socket.write(rightHead(head, blob.bytes.length).head)
-    socket.write(randomBytes(blob.bytes.length))
-  })
-  t.after(() => lying[Symbol.asyncDispose]())
-  const { holders } = await comesFrom(t, blob.digest, [[lying.holder], [await honest(t, blob)]])
-  assert.ok(holders.asideMs(lying.holder.id) > 60_000)
+  const lying = await liar(t, blob)
+  const { holders } = await comesFrom(t, blob.digest, [[lying], [await honest(t, blob)]])
+  assert.ok(holders.asideMs(lying.id) > 60_000)
 })
 
 test('what every holder asked has not is unknown, and nothing is left of it', async t => {
@@ -157,12 +144,6 @@ async function comesFrom(
   assert.ok(opened.blobs.stat(digest))
   await opened.blobs.bytes(digest, 8 * MiB)
   return opened
-}
-
-async function honest(context: TestContext, ...blobs: readonly Blob[]) {
-  const node = await startHolder('honest', memorySource(...blobs))
-  context.after(() => node[Symbol.asyncDispose]())
-  return node.holder
 }
 
 /** Downloads into a real store from real servers; `ranks` are the candidates, best first. */

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { type TestContext, test } from 'node:test'
 import { systemClock } from '../../src/clock.ts'
@@ -10,15 +9,7 @@ import { Sightings } from '../../src/replication/sightings.ts'
 import type { Holder } from '../../src/swarm/fetcher.ts'
 import { Holders } from '../../src/swarm/holders.ts'
 import { HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
-import {
-  asker,
-  type Blob,
-  makeBlob,
-  memorySource,
-  rightHead,
-  startHolder,
-  startRogue
-} from '../swarm/peers.ts'
+import { asker, honest, liar, makeBlob, rightHead, startRogue } from '../swarm/peers.ts'
 
 const MiB = 1024 * 1024
 
@@ -86,22 +77,6 @@ test('a client that is slow is waited for, and one that goes ends the transfer',
   assert.ok(stream.destroyed)
   assert.ok(receivedBytes < 8 * MiB, `${receivedBytes} bytes were fetched for nobody`)
 })
-
-async function honest(context: TestContext, ...blobs: readonly Blob[]): Promise<Holder> {
-  const node = await startHolder('honest', memorySource(...blobs))
-  context.after(() => node[Symbol.asyncDispose]())
-  return node.holder
-}
-
-async function liar(context: TestContext, { bytes }: Blob): Promise<Holder> {
-  const lying = await startRogue('lying', (head, socket) => {
-    const { head: right, start } = rightHead(head, bytes.length)
-    socket.write(right)
-    socket.write(randomBytes(bytes.length - start))
-  })
-  context.after(() => lying[Symbol.asyncDispose]())
-  return lying.holder
-}
 
 /** `ranks` are the candidates, best first. */
 function open(

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { type Duplex, Readable } from 'node:stream'
+import type { TestContext } from 'node:test'
 import { createServer, type TLSSocket } from 'node:tls'
 import { type Digest, digestOf } from '../../src/digest.ts'
 import { StarlingError } from '../../src/errors.ts'
@@ -111,6 +112,24 @@ export async function startRogue(
       await once(server, 'close')
     }
   }
+}
+
+/** A node that gives these blobs, until the test is over. */
+export async function honest(context: TestContext, ...blobs: readonly Blob[]): Promise<Holder> {
+  const node = await startHolder('honest', memorySource(...blobs))
+  context.after(() => node[Symbol.asyncDispose]())
+  return node.holder
+}
+
+/** A node that gives other bytes in place of a blob, as many as are asked for. */
+export async function liar(context: TestContext, { bytes }: Blob): Promise<Holder> {
+  const lying = await startRogue('lying', (head, socket) => {
+    const { head: right, start } = rightHead(head, bytes.length)
+    socket.write(right)
+    socket.write(randomBytes(bytes.length - start))
+  })
+  context.after(() => lying[Symbol.asyncDispose]())
+  return lying.holder
 }
 
 export function holderAt(name: string, port: number, { fingerprint }: Credentials): Holder {
