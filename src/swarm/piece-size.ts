@@ -7,7 +7,7 @@ export const MIN_PIECE_BYTES = 256 * KiB
 /** Above it a lost piece and a piece held in memory cost more than the requests saved. */
 export const MAX_PIECE_BYTES = 8 * MiB
 
-/** A blob up to this size is one piece, and fetched whole. */
+/** A blob up to this size is one piece; it is fetched whole, many by one request. */
 export const SMALL_BLOB_BYTES = MiB
 
 /** Far above what the largest layer has; it bounds the lists that a peer can make us read (2 MiB). */
@@ -21,12 +21,6 @@ export const HASH_BYTES = 32
  * at best, so a thousand nodes lose 2 % at 512 pieces and 8 % at 128 before any other loss.
  */
 const AIMED_PIECES = 1024
-
-/** The bytes of a blob that make up one piece: from `start` up to, not including, `end`. */
-export interface PieceRange {
-  readonly start: number
-  readonly end: number
-}
 
 /**
  * The piece size for a blob, in bytes: a power of two that depends on nothing but the size of the
@@ -42,17 +36,4 @@ export function pieceBytesFor(sizeBytes: number): number {
 /** How many pieces a blob has; an empty blob has one, of no bytes. */
 export function pieceCountFor(sizeBytes: number, pieceBytes = pieceBytesFor(sizeBytes)): number {
   return Math.max(1, Math.ceil(sizeBytes / pieceBytes))
-}
-
-/** Where a piece lies in its blob. Throws a `RangeError` for a piece that the blob does not have. */
-export function pieceRange(
-  sizeBytes: number,
-  piece: number,
-  pieceBytes = pieceBytesFor(sizeBytes)
-): PieceRange {
-  if (!Number.isInteger(piece) || piece < 0 || piece >= pieceCountFor(sizeBytes, pieceBytes)) {
-    throw new RangeError(`piece ${piece} of a blob of ${sizeBytes} bytes`)
-  }
-  const start = piece * pieceBytes
-  return { start, end: Math.min(sizeBytes, start + pieceBytes) }
 }
