@@ -14,13 +14,15 @@ export interface DownloadOptions extends WholeDownloadOptions {
   readonly swarm?: Pick<Driver, 'fetch'>
   /** Whether a blob is known to be too small to be worth cutting. */
   readonly isSmall?: (digest: Digest) => boolean
-  /** How small ones come with others; without it each comes by itself. */
+  /** Whether it is so small that it comes with others. */
+  readonly isTiny?: (digest: Digest) => boolean
+  /** How tiny ones come with others; without it each comes by itself. */
   readonly batches?: Pick<Batches, 'fetch' | 'hurry'>
   readonly clock: Clock
 }
 
 /**
- * One blob on its way here: in pieces from the neighbours, or with others if it is small, and else as
+ * One blob on its way here: in pieces from the neighbours, or with others if it is tiny, and else as
  * a whole from any holder.
  */
 export class Download {
@@ -36,7 +38,7 @@ export class Download {
   #urgency: Urgency
   readonly #open = Promise.withResolvers<{ readonly sizeBytes: number }>()
   readonly #whole: WholeDownload
-  readonly #isSmall: boolean
+  readonly #isTiny: boolean
   #batchFrom: readonly string[] | undefined
   #fetching: Fetching | undefined
   #sizeBytes: number | undefined
@@ -45,7 +47,7 @@ export class Download {
     this.digest = digest
     this.#urgency = urgency
     this.#options = options
-    this.#isSmall = options.isSmall?.(digest) === true
+    this.#isTiny = options.isTiny?.(digest) === true
     this.#whole = new WholeDownload(digest, options, signal, sizeBytes => this.#opened(sizeBytes))
     this.opened = this.#open.promise
     this.done = this.#run(signal)
@@ -76,7 +78,7 @@ export class Download {
 
   /** A client waits for it, and not for others that would come with it. */
   hurry(): void {
-    if (this.#isSmall) this.#options.batches?.hurry(this.digest)
+    if (this.#isTiny) this.#options.batches?.hurry(this.digest)
   }
 
   /**
@@ -98,7 +100,7 @@ export class Download {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    if (this.#isSmall ? await this.#inBatch() : await this.#inPieces(signal)) return
+    if (this.#isTiny ? await this.#inBatch() : await this.#inPieces(signal)) return
     signal.throwIfAborted()
     const { clock, log } = this.#options
     const started = clock.monotonic()
@@ -120,8 +122,8 @@ export class Download {
 
   /** Whether the neighbours gave it. Throws when this node could not take it. */
   async #inPieces(signal: AbortSignal): Promise<boolean> {
-    const { swarm, log } = this.#options
-    if (swarm === undefined) return false
+    const { swarm, isSmall, log } = this.#options
+    if (swarm === undefined || isSmall?.(this.digest)) return false
     const fetching = swarm.fetch(this.digest, this.#urgency)
     this.#fetching = fetching
     void fetching.opened.then(opened => opened && this.#opened(opened.sizeBytes))

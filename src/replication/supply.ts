@@ -5,6 +5,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
+import { BATCHED_BLOB_BYTES } from '../swarm/batch.ts'
 import type { BatchFetcher, Fetcher } from '../swarm/fetcher.ts'
 import { Holders } from '../swarm/holders.ts'
 import { SMALL_BLOB_BYTES } from '../swarm/piece-size.ts'
@@ -59,21 +60,23 @@ export class Supply {
       received.inc(bytes)
       disk.wrote(bytes)
     }
-    const isSmall = (digest: Digest) =>
+    const hasAtMost = (digest: Digest, bytes: number) =>
       graph.manifestType(digest) !== undefined ||
-      (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= SMALL_BLOB_BYTES
+      (graph.sizeBytes(digest) ?? Number.POSITIVE_INFINITY) <= bytes
+    const isSmall = (digest: Digest) => hasAtMost(digest, SMALL_BLOB_BYTES)
+    const isTiny = (digest: Digest) => hasAtMost(digest, BATCHED_BLOB_BYTES)
     const batches = new Batches({ ...asked, blobs, clock, onReceived })
     this.#batches = batches
     this.downloads = new Downloads({
       ...{ ...asked, blobs, clock, swarm: swarming.driver },
-      ...{ batches, isSmall, onReceived }
+      ...{ batches, isTiny, isSmall, onReceived }
     })
     this.passage = new Passage({ ...asked, onReceived: bytes => received.inc(bytes) })
     this.intake = new Intake({ downloads: this.downloads, graph, disk })
     this.replicator = new Replicator({
       ...{ inventory, clock, random, log },
       downloads: this.intake,
-      isSmall,
+      isSmall: isTiny,
       hasRoom: () => disk.space().state === 'ok',
       fits: digest => this.intake.fits(digest),
       onReplicated: seconds => metrics.replicationSeconds.observe(seconds)

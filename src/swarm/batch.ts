@@ -11,6 +11,12 @@ export const BATCH_PATH = '/batches/1'
 /** So many that the cost of a request does not count, so few that an answer is soon there. */
 export const MAX_BATCH_BLOBS = 256
 
+/**
+ * What is asked for in a batch: of larger blobs a request of its own costs less than the copying
+ * (`bench join --size 200MiB --blobs 200`).
+ */
+export const BATCHED_BLOB_BYTES = 128 * 1024
+
 /** No further blob is begun in an answer of so many bytes; what is left out is asked for again. */
 export const MAX_BATCH_BYTES = 4 * 1024 * 1024
 
