@@ -7,8 +7,6 @@ import { Fatal, until } from '../helpers/until.ts'
 import { ImageService } from './cri.ts'
 import type { Login } from './logins.ts'
 
-const START_TIMEOUT_MS = 30_000
-
 /**
  * A containerd of its own, with its CRI plugin, beside any other on the machine: the node's side of
  * a pull, without kubelet. Needs root. Its registry settings are those that containerd reads on a
@@ -33,8 +31,7 @@ export class Containerd {
     const containerd = new Containerd(directory, child)
     try {
       await until(() => containerd.#answers(), {
-        what: 'containerd to answer on its CRI socket',
-        timeoutMs: START_TIMEOUT_MS
+        what: 'containerd to answer on its CRI socket'
       })
       return containerd
     } catch (error) {

@@ -6,8 +6,6 @@ import { run } from '../helpers/command.ts'
 import { Fatal, until } from '../helpers/until.ts'
 import { dockerDirectory } from './tools.ts'
 
-const START_TIMEOUT_MS = 30_000
-
 /**
  * A Docker engine of its own, beside any other on the machine, with its client. Needs root. It has
  * no network for containers and touches no firewall: it is only to push and pull.
@@ -35,8 +33,7 @@ export class Docker {
     const docker = new Docker(directory, join(unpacked, 'usr/bin/docker'), engine)
     try {
       await until(() => docker.#answers(), {
-        what: 'the Docker engine to answer',
-        timeoutMs: START_TIMEOUT_MS
+        what: 'the Docker engine to answer'
       })
       return docker
     } catch (error) {

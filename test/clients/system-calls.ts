@@ -24,7 +24,7 @@ export async function traced(pid: number, work: () => Promise<void>): Promise<Sy
     const flags = ['-f', '-y', '-s', SHOWN_CHARACTERS, '-o', file, '-e', `trace=${TRACED}`]
     const tracer = await Child.spawn('strace', [...flags, '-p', String(pid)])
     await until(() => tracer.output.includes('attached'), {
-      ...{ what: 'strace to attach', timeoutMs: 10_000 }
+      what: 'strace to attach'
     })
     await work()
     await tracer.end('SIGTERM')

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { makeImage } from '../../src/demo/image.ts'
+import { until } from '../helpers/until.ts'
 import { type Node, Nodes } from './nodes.ts'
 
 const KNOWN = ['/v2/app/manifests/v1']
@@ -10,6 +11,8 @@ const UNKNOWN = [
   '/v2/b/tags/list'
 ]
 const QUICK = { deadAfter: '1s', aloneAfter: '2500ms' } as const
+/** For whoever takes a push beside others: it does so only while it ran all the time. */
+const MORTAL = { deadAfter: '3s' } as const
 
 test('while a node that was lost counts as live, nothing is unknown that it might know', async t => {
   const nodes = await Nodes.open(t)
@@ -58,7 +61,7 @@ test('what only a node that is away holds is unavailable, and what nobody knew s
 })
 
 test('a member away for forget-after is gone, its blobs are lost, and it may return', async t => {
-  const settings = { ...QUICK, forgetAfter: '1500ms' }
+  const settings = { ...MORTAL, forgetAfter: '4s' }
   const nodes = await Nodes.open(t)
   const holder = await nodes.start('holder', settings)
   const image = makeImage([10_000])
@@ -75,20 +78,22 @@ test('a member away for forget-after is gone, its blobs are lost, and it may ret
     )
     // Nobody is left of whom it could come.
     await other.answers(404, '/v2/app/manifests/v1')
-    assert.equal(await other.isReady(), true)
+    await other.ready()
   }
 
   const again = await nodes.start('holder', { ...settings, join: [others[0].mesh] })
   await again.meets(2)
   for (const other of others) {
     await other.meets(2)
-    assert.equal(await other.pull('app', 'v1'), image.sizeBytes)
+    // It may be asked before its connections are made anew, and says 503 until then.
+    const pulled = await until(() => other.pull('app', 'v1'), { what: 'the image' })
+    assert.equal(pulled, image.sizeBytes)
   }
 })
 
 test('a node back under its name with nothing is another member, and refills by itself', async t => {
   const nodes = await Nodes.open(t)
-  const [one, two, three] = (await nodes.startAll(3, QUICK)) as [Node, Node, Node]
+  const [one, two, three] = (await nodes.startAll(3, MORTAL)) as [Node, Node, Node]
   const image = makeImage([200_000, 3])
   await one.push('app', 'v1', image)
   for (const node of [one, two, three]) await node.holds(4)
@@ -96,7 +101,11 @@ test('a node back under its name with nothing is another member, and refills by 
   await one.stop()
 
   // It joins nobody: the others dial it where it was.
-  const back = await nodes.start('node-1', { ...QUICK, data: nodes.dataDir('new'), mesh: one.mesh })
+  const back = await nodes.start('node-1', {
+    ...MORTAL,
+    data: nodes.dataDir('new'),
+    mesh: one.mesh
+  })
   const { node: after } = await back.holds(4)
   assert.notEqual(after.id, before.id)
   assert.equal(await back.pull('app', 'v1'), image.sizeBytes)

@@ -8,6 +8,7 @@ import {
   type AcknowledgementOptions
 } from '../../src/replication/acknowledgement.ts'
 import { Graph } from '../../src/replication/graph.ts'
+import { PATIENCE_MS } from '../helpers/until.ts'
 import { named, peer } from './fixtures.ts'
 
 const IMAGE = { repository: 'app', tags: ['v1'], digest: named('image') }
@@ -16,7 +17,7 @@ test('what no node holds any more is not acknowledged, however few copies would 
   // The node that took the bytes, since this one has no room for them, has just been lost.
   const owed: unknown[] = []
   const acknowledgement = open({ isHeld: false, owed })
-  const signal = AbortSignal.timeout(10_000)
+  const signal = AbortSignal.timeout(PATIENCE_MS)
   await assert.rejects(acknowledgement.pushed([], IMAGE, signal), { code: 'UNAVAILABLE' })
   assert.deepEqual(owed, [])
 })
@@ -24,7 +25,7 @@ test('what no node holds any more is not acknowledged, however few copies would 
 test('what this node alone holds is acknowledged with a warning, and owed', async () => {
   const owed: unknown[] = []
   const acknowledgement = open({ isHeld: true, owed })
-  const [warning] = await acknowledgement.pushed([], IMAGE, AbortSignal.timeout(10_000))
+  const [warning] = await acknowledgement.pushed([], IMAGE, AbortSignal.timeout(PATIENCE_MS))
   assert.match(warning ?? '', /^stored on 1 of 2 nodes/)
   assert.deepEqual(owed, [IMAGE])
 })

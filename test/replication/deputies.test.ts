@@ -5,6 +5,7 @@ import { StarlingError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import type { PeerView } from '../../src/mesh/peer-view.ts'
 import { Deputies, type DeputiesOptions } from '../../src/replication/deputies.ts'
+import { PATIENCE_MS } from '../helpers/until.ts'
 import { peer } from './fixtures.ts'
 
 const GiB = 1024 ** 3
@@ -52,7 +53,7 @@ test('who cannot be reached is passed over, unless it has had something of the b
     return unreached
   })
   const request = { ...push(1), path: '/', body: () => Readable.from(['x']) }
-  await assert.rejects(deputies.answer(request, AbortSignal.timeout(5_000)), unreached)
+  await assert.rejects(deputies.answer(request, AbortSignal.timeout(PATIENCE_MS)), unreached)
 })
 
 /** Whom a request goes to. */
@@ -63,7 +64,7 @@ async function asked(
   fails: (peer: { readonly id: string }) => Error | undefined = () => undefined
 ): Promise<string> {
   const deputies = open(prefer, peers, fails)
-  const answer = await deputies.answer({ path: '/', ...request }, AbortSignal.timeout(5_000))
+  const answer = await deputies.answer({ path: '/', ...request }, AbortSignal.timeout(PATIENCE_MS))
   answer.body.destroy()
   return String(answer.headers.location)
 }

@@ -7,6 +7,7 @@ import { type Credentials, createCredentials } from '../../src/swarm/certificate
 import type { Holder } from '../../src/swarm/fetcher.ts'
 import { HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
 import { tlsOptions } from '../../src/swarm/tls.ts'
+import { PATIENCE_MS } from '../helpers/until.ts'
 import { asker, closed, holderAt, makeBlob, memorySource, startHolder, stranger } from './peers.ts'
 import { inOnePiece, startRelay } from './relay.ts'
 
@@ -20,7 +21,7 @@ function fetcherFor(t: TestContext, credentials: Credentials = asker): HttpsFetc
 }
 
 async function fetchAll(fetcher: HttpsFetcher, holder: Holder): Promise<Buffer> {
-  const { body } = await fetcher.open(holder, blob.digest, 0, AbortSignal.timeout(120_000))
+  const { body } = await fetcher.open(holder, blob.digest, 0, AbortSignal.timeout(PATIENCE_MS))
   return Buffer.concat(await body.toArray())
 }
 
