@@ -1,7 +1,5 @@
-import { Readable } from 'node:stream'
 import type { Clock } from '../../src/clock.ts'
-import { type Digest, digestOf } from '../../src/digest.ts'
-import { StarlingError } from '../../src/errors.ts'
+import type { Digest } from '../../src/digest.ts'
 import type { Log } from '../../src/log.ts'
 import type { Mesh } from '../../src/mesh/mesh.ts'
 import type { Metrics } from '../../src/metrics.ts'
@@ -36,11 +34,11 @@ import { Sightings } from '../../src/replication/sightings.ts'
 import { Synchroniser } from '../../src/replication/synchroniser.ts'
 import type { Blobs } from '../../src/store/blobs.ts'
 import type { Uploads } from '../../src/store/uploads.ts'
-import type { Fetcher } from '../../src/swarm/fetcher.ts'
 import { Holders } from '../../src/swarm/holders.ts'
 import { PLANTS, type Plant } from './bugs.ts'
 import { EPOCH_MS, type Host, type World } from './machine/world.ts'
 import type { Settings } from './settings.ts'
+import { BlobPlane } from './twins/blob-plane.ts'
 import { SimBlobs } from './twins/blobs.ts'
 import { SimDownloads } from './twins/downloads.ts'
 import { SimMesh } from './twins/mesh.ts'
@@ -63,13 +61,6 @@ export interface NodeOptions {
 }
 
 const DATA = '/data'
-
-/** Blobs come over the mesh here; what that costs in time is for the schedule to say. */
-const BLOB_PROTOCOL = 'simulated-blob'
-const COMPLAINT_PROTOCOL = 'simulated-complaint'
-const MAX_BYTES = 1024 * 1024
-/** Beyond the slowest copy of a schedule. */
-const FETCH_TIMEOUT_MS = 5_000
 
 /**
  * One process of the simulated cluster: the records, reconciliation, acknowledgement, deletion and
@@ -138,13 +129,13 @@ export class SimNode {
     })
     const blobs = this.blobs as unknown as Blobs
     const mesh = this.mesh as unknown as Mesh
+    const blobPlane = new BlobPlane({ world, host, settings, mesh: this.mesh, blobs: this.blobs })
     const sightings = new Sightings()
     const locator = new Locator({ mesh, blobs, sightings })
     const simDownloads = new SimDownloads({
       ...{ blobs: this.blobs, locator, sightings },
-      fetch: (holder, digest) => this.#fetch(holder, digest)
+      fetch: (holder, digest) => blobPlane.fetch(holder, digest)
     })
-    this.#serveBlobs(world, settings)
     const downloads = simDownloads as unknown as Downloads
     const { disk, owed } = parts
     const intake = new Intake({ downloads, graph: inventory.graph, disk })
@@ -204,7 +195,7 @@ export class SimNode {
       expected: new Expected(clock),
       passage: new Passage({
         ...{ locator, sightings, log, onReceived: () => undefined },
-        ...{ fetcher: this.#fetcher(), holders: new Holders({ clock, random }) }
+        ...{ fetcher: blobPlane.fetcher(), holders: new Holders({ clock, random }) }
       }),
       keeper: new Keeper({ records, inventory, leases, pins, log })
     })
@@ -238,54 +229,6 @@ export class SimNode {
       missingCount: missing.size,
       bytesHeld: bytes,
       blobsHeld: count
-    }
-  }
-
-  #serveBlobs(world: World, settings: Settings): void {
-    this.mesh.handle(BLOB_PROTOCOL, MAX_BYTES, async (_peer, request) => {
-      const digest = Buffer.from(request).toString() as Digest
-      await world.sleep(world.between(0, settings.copyMs))
-      // Unread and unverified, as the blob plane sends it; empty for a blob that is not here.
-      const held = this.blobs.stat(digest) && this.host.disk.blobs.get(digest)
-      return held ?? Buffer.alloc(0)
-    })
-    this.mesh.handle(COMPLAINT_PROTOCOL, MAX_BYTES, async (_peer, request) => {
-      await this.blobs.check(Buffer.from(request).toString() as Digest)
-      return Buffer.alloc(0)
-    })
-  }
-
-  /** For what a node without room passes on. */
-  #fetcher(): Fetcher {
-    return {
-      open: async (holder, digest, start) => {
-        const bytes = await this.#raw(holder.id, digest)
-        return { sizeBytes: bytes.length, body: Readable.from([bytes.subarray(start)]) }
-      },
-      close: async () => undefined
-    }
-  }
-
-  async #fetch(holder: string, digest: Digest): Promise<Buffer> {
-    const bytes = await this.#raw(holder, digest)
-    if (digestOf(bytes) === digest) return bytes
-    await this.#ask(holder, COMPLAINT_PROTOCOL, digest)
-    throw new StarlingError('PEER_FAILED', `${digest} has rotted there`)
-  }
-
-  /** What a holder sends, which nobody has verified. */
-  async #raw(holder: string, digest: Digest): Promise<Buffer> {
-    const bytes = await this.#ask(holder, BLOB_PROTOCOL, digest)
-    if (bytes.length > 0) return bytes
-    throw new StarlingError('BLOB_UNKNOWN', `${digest} is not there`)
-  }
-
-  async #ask(holder: string, protocol: string, digest: Digest): Promise<Buffer> {
-    const options = { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), maxBytes: MAX_BYTES }
-    try {
-      return Buffer.from(await this.mesh.request(holder, protocol, Buffer.from(digest), options))
-    } catch (cause) {
-      throw new StarlingError('PEER_FAILED', `${digest} did not come`, { cause })
     }
   }
 }

@@ -1,9 +1,7 @@
 import type { Connection } from '@libp2p/interface'
-import type { Clock, Random } from '../../../src/clock.ts'
 import { StarlingError } from '../../../src/errors.ts'
-import type { Log } from '../../../src/log.ts'
 import { formatAddress } from '../../../src/mesh/address.ts'
-import type { Beat, Vitals } from '../../../src/mesh/beat.ts'
+import type { Beat } from '../../../src/mesh/beat.ts'
 import { type DialOutcome, Discovery } from '../../../src/mesh/discovery.ts'
 import { Events } from '../../../src/mesh/events.ts'
 import { type Hello, memberOf } from '../../../src/mesh/hello.ts'
@@ -15,27 +13,13 @@ import type { MeshEvents, RequestHandler } from '../../../src/mesh/mesh-options.
 import { Neighbours } from '../../../src/mesh/neighbours.ts'
 import type { PeerView } from '../../../src/mesh/peer-view.ts'
 import { Roster } from '../../../src/mesh/roster.ts'
-import type { Host, World } from '../machine/world.ts'
+import type { Host } from '../machine/world.ts'
 import type { Face } from './blobs.ts'
+import { Exchange } from './exchange.ts'
+import { Gossip } from './gossip.ts'
+import type { SimMeshOptions } from './mesh-options.ts'
 import type { Network } from './network.ts'
 import { WireEnd } from './wire.ts'
-
-export interface SimMeshOptions {
-  readonly world: World
-  readonly host: Host
-  readonly network: Network
-  readonly id: string
-  readonly boot: string
-  readonly join: readonly string[]
-  /** What the name that is joined stands for; throws while nobody answers. */
-  readonly resolve: () => Promise<readonly string[]>
-  readonly deadAfterMs: number
-  readonly forgetAfterMs: number
-  readonly vitals: () => Vitals
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Log
-}
 
 /** As in the mesh: every 2 s, or three to a dead-after. */
 const MAX_BEAT_MS = 2_000
@@ -50,25 +34,28 @@ export class SimMesh implements Omit<Face<Mesh>, 'channel' | 'isPinned' | 'close
   readonly host: Host
   /** Of the process that it belongs to. */
   readonly epoch: number
+  readonly exchange: Exchange
+  readonly gossip: Gossip
   readonly #options: SimMeshOptions
   readonly #neighbours = new Neighbours()
   readonly #events = new Events<MeshEvents>()
   readonly #roster: Roster
   readonly #discovery: Discovery
   readonly #bootedAt: number
-  readonly #handlers = new Map<string, RequestHandler>()
-  readonly #gossipListeners = new Set<(peer: string, payload: Uint8Array) => void>()
   readonly #ends = new Set<WireEnd>()
   #beats = 0
   #dials = 0
 
   constructor(options: SimMeshOptions) {
-    const { host, id, boot, network, clock, random, log, deadAfterMs, forgetAfterMs } = options
+    const { world, host, id, boot, network, clock, random, log, deadAfterMs, forgetAfterMs } =
+      options
     this.#options = options
     this.id = id
     this.boot = boot
     this.host = host
     this.epoch = host.epoch
+    this.exchange = new Exchange(this.#neighbours)
+    this.gossip = new Gossip(this, { world, network, neighbours: this.#neighbours })
     this.#bootedAt = Math.max(0, Math.floor(clock.now()))
     this.#roster = new Roster({
       self: { id, name: host.name, boot, bootedAt: this.#bootedAt, sequence: 0 },
@@ -142,7 +129,7 @@ export class SimMesh implements Omit<Face<Mesh>, 'channel' | 'isPinned' | 'close
   }
 
   handle(protocol: string, _maxBytes: number, handler: RequestHandler): void {
-    this.#handlers.set(protocol, handler)
+    this.exchange.handle(protocol, handler)
   }
 
   async request(
@@ -153,36 +140,21 @@ export class SimMesh implements Omit<Face<Mesh>, 'channel' | 'isPinned' | 'close
   ): Promise<Uint8Array> {
     const end = this.#endOf(this.#neighbours.connectionTo(peer))
     if (end === undefined) throw new StarlingError('PEER_FAILED', 'the peer is not connected')
-    signal.throwIfAborted()
-    return await new Promise<Uint8Array>((resolve, reject) => {
-      const onAbort = () => settle(() => reject(signal.reason))
-      const fail = (error: StarlingError) => settle(() => reject(error))
-      const settle = (outcome: () => void) => {
-        end.waiting.delete(fail)
-        signal.removeEventListener('abort', onAbort)
-        outcome()
-      }
-      end.waiting.add(fail)
-      signal.addEventListener('abort', onAbort, { once: true })
-      end.send(far => {
-        far.mesh.#answer(far, protocol, payload).then(
-          bytes => far.send(() => settle(() => resolve(bytes))),
-          (cause: unknown) => {
-            const words = cause instanceof Error ? cause.message : String(cause)
-            far.send(() => fail(new StarlingError('PEER_FAILED', words, { cause })))
-          }
-        )
-      })
-    })
+    return await this.exchange.request(end, protocol, payload, signal)
   }
 
   publish(payload: Uint8Array): void {
-    this.#spread((far, origin) => far.#hearData(origin, payload))
+    this.gossip.publish(payload)
   }
 
   onGossip(listener: (peer: string, payload: Uint8Array) => void): () => void {
-    this.#gossipListeners.add(listener)
-    return () => this.#gossipListeners.delete(listener)
+    return this.gossip.onHeard(listener)
+  }
+
+  /** One connection to each neighbour. */
+  firstEnds(): WireEnd[] {
+    const peers = new Set(this.#neighbours.links().map(({ peer }) => peer))
+    return [...peers].flatMap(peer => this.#endOf(this.#neighbours.connectionTo(peer)) ?? [])
   }
 
   /** Breaks the connections to a peer. */
@@ -247,21 +219,13 @@ export class SimMesh implements Omit<Face<Mesh>, 'channel' | 'isPinned' | 'close
     this.#probe(end)
   }
 
-  async #answer(end: WireEnd, protocol: string, payload: Uint8Array): Promise<Uint8Array> {
-    const { signal } = end.closing
-    await this.#neighbours.greeted(end.connection, signal)
-    const handler = this.#handlers.get(protocol)
-    if (handler === undefined) throw new StarlingError('PEER_FAILED', `no ${protocol} here`)
-    return handler(end.remotePeer.toString(), payload, signal)
-  }
-
   #beat(): void {
     for (const link of this.#neighbours.links()) {
       const end = this.#endOf(link.connection)
       if (end !== undefined) this.#probe(end)
     }
     const beat = this.#own()
-    this.#spread(far => far.#roster.apply({ kind: 'beat', beat, path: 'relayed' }))
+    this.gossip.spread(far => far.#roster.apply({ kind: 'beat', beat, path: 'relayed' }))
   }
 
   #probe(end: WireEnd): void {
@@ -293,38 +257,11 @@ export class SimMesh implements Omit<Face<Mesh>, 'channel' | 'isPinned' | 'close
     }
   }
 
-  /** To every neighbour, and through each to those who are none; some of it does not come. */
-  #spread(hear: (far: SimMesh, origin: string) => void): void {
-    const { world, network } = this.#options
-    const isLost = () => world.chance(network.faults.gossipLoss)
-    for (const end of this.#firstEnds()) {
-      if (isLost()) continue
-      end.send(far => {
-        hear(far.mesh, this.id)
-        for (const next of far.mesh.#firstEnds()) {
-          const peer = next.remotePeer.toString()
-          if (peer === this.id || this.#neighbours.isConnected(peer) || isLost()) continue
-          next.send(further => hear(further.mesh, this.id))
-        }
-      })
-    }
-  }
-
-  #hearData(origin: string, payload: Uint8Array): void {
-    for (const listener of this.#gossipListeners) listener(origin, payload)
-  }
-
   #own(): Beat {
     this.#beats += 1
     const { id, boot } = this
     const sequence = this.#beats
     return { ...this.#options.vitals(), id, boot, bootedAt: this.#bootedAt, sequence }
-  }
-
-  /** One connection to each neighbour. */
-  #firstEnds(): WireEnd[] {
-    const peers = new Set(this.#neighbours.links().map(({ peer }) => peer))
-    return [...peers].flatMap(peer => this.#endOf(this.#neighbours.connectionTo(peer)) ?? [])
   }
 
   #endOf(connection: Connection | undefined): WireEnd | undefined {
