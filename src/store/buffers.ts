@@ -5,7 +5,7 @@ const MiB = 1024 * KiB
  * What one write gives the kernel, and one hop to the thread pool reads: the threads' waking of each
  * other costs more than the processor's cache saves. A GiB pulled costs 0.60 s of processor with
  * 256 KiB, 0.45 with 1 MiB, 0.42 with 2 MiB, 0.38 with 4 and with 8 MiB (`bench pull`); a third
- * buffer for a transfer gained nothing. TLS encrypts a write in one go, which takes 0.8 ms here.
+ * buffer for a transfer gained nothing.
  */
 const LARGEST_BYTES = 4 * MiB
 
@@ -16,7 +16,7 @@ const SMALLEST_BYTES = 64 * KiB
 const MAX_OUT_BYTES = 32 * MiB
 
 /** Nobody takes more of what is left: a few transfers have large buffers, many have smaller ones. */
-const SHARE_OF_REST = 1 / 6
+const SHARE_OF_REST = 1 / 7
 
 /** What is kept for the next transfer, so that their pages need not be asked for again. */
 const MAX_IDLE_BYTES = 8 * MiB
