@@ -211,6 +211,11 @@ export class SimNode {
     for (const start of this.#starters) await start()
   }
 
+  /** Whether its disk took nothing when it last looked. */
+  get isFull(): boolean {
+    return this.#disk.space().state !== 'ok'
+  }
+
   #vitals() {
     const missing = this.inventory.missing()
     const { count, bytes } = this.blobs.totals()

@@ -173,7 +173,7 @@ export class Promises {
         this.#break(`P7: ${node.host.name} is ready and does not know of ${told(push)}`)
       const isGiven = (digest: Digest) => had.some(({ blobs }) => blobs.stat(digest) !== undefined)
       const lacks = reachOf(push.image).filter(digest => node.blobs.stat(digest) === undefined)
-      const isFull = node.host.disk.faults.refuses !== undefined
+      const isFull = node.isFull || node.host.disk.faults.refuses !== undefined
       if (!isQuiet || isFull || !lacks.some(isGiven)) continue
       this.#break(`P7: ${node.host.name} is ready and lacks blobs of ${told(push)}`)
     }
