@@ -72,6 +72,8 @@ export class UploadSession implements Upload {
   /** What the client says that it will be. */
   #declared: Digest | undefined
   #state: State = 'idle'
+  /** Whether its client waits for us, and not we for it. */
+  #isClientWaiting = false
   #touchedAtMs: number
 
   constructor(options: UploadSessionOptions) {
@@ -87,9 +89,9 @@ export class UploadSession implements Upload {
     return this.#partial?.offset ?? this.#options.offset
   }
 
-  /** Time since the last byte or request, in milliseconds. */
+  /** How long its client has sent nothing, in milliseconds; 0 while it waits for our answer. */
   get idleMs(): number {
-    return this.#options.clock.monotonic() - this.#touchedAtMs
+    return this.#isClientWaiting ? 0 : this.#options.clock.monotonic() - this.#touchedAtMs
   }
 
   /** See `Uploads.append`. */
@@ -151,7 +153,7 @@ export class UploadSession implements Upload {
       throw new StarlingError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload')
     }
     this.#state = 'busy'
-    this.#touch()
+    this.#isClientWaiting = true
     try {
       return await task()
     } catch (error) {
@@ -159,6 +161,7 @@ export class UploadSession implements Upload {
       throw isCode(error, 'CLOSED') ? this.#unknown() : error
     } finally {
       if (this.#state === 'busy') this.#state = 'idle'
+      this.#awaitClient()
     }
   }
 
@@ -182,9 +185,10 @@ export class UploadSession implements Upload {
     { lengthBytes, chunks, onChunk }: AppendOptions
   ): Promise<void> {
     let left = lengthBytes ?? Number.POSITIVE_INFINITY
+    this.#awaitClient()
     try {
       for await (const chunk of body) {
-        this.#touch()
+        this.#isClientWaiting = true
         // Its length is gone with it when it is given away.
         const { length } = chunk
         onChunk?.(length)
@@ -192,9 +196,11 @@ export class UploadSession implements Upload {
         left -= length
         if (left < 0) throw wrongLength('longer', lengthBytes)
         const paced = this.#options.tap.pace(this)
-        if (paced !== undefined) await paced.then(() => this.#touch())
+        if (paced !== undefined) await paced
+        this.#awaitClient()
       }
     } finally {
+      this.#isClientWaiting = true
       // What is answered for, or found by a later question, must survive a kill.
       await partial.flush()
     }
@@ -211,7 +217,8 @@ export class UploadSession implements Upload {
     this.#options.tap.tellGrown(this, growth)
   }
 
-  #touch(): void {
+  #awaitClient(): void {
+    this.#isClientWaiting = false
     this.#touchedAtMs = this.#options.clock.monotonic()
   }
 

@@ -146,35 +146,6 @@ test('the number of sessions is bounded', async t => {
   await uploads.create('some/repo')
 })
 
-test('at the bound, a session left alone for a minute gives way to a new one', async t => {
-  let nowMs = 0
-  const clock = { now: () => 0, monotonic: () => nowMs }
-  const { uploads } = await open(t, { clock, maxSessions: 2 })
-  const abandoned = await uploads.create('some/repository')
-  nowMs = 50_000
-  const recent = await uploads.create('some/repository')
-  nowMs = 70_000
-  await uploads.create('some/repository')
-  assert.throws(() => uploads.get('some/repository', abandoned.id), unknownUpload)
-  assert.equal(uploads.get('some/repository', recent.id).id, recent.id)
-  await assert.rejects(uploads.create('some/repository'), { code: 'TOOMANYREQUESTS' })
-})
-
-test('an idle session is removed after its time, and one that moves is not', async t => {
-  let nowMs = 0
-  const clock = { now: () => 0, monotonic: () => nowMs }
-  const { uploads, partial } = await open(t, { clock, idleTimeoutMs: 1000 })
-  const idle = await uploads.create('some/repository')
-  const moving = await uploads.create('some/repository')
-  nowMs = 600
-  await uploads.append(moving, body(bytes))
-  nowMs = 1200
-  await uploads.expire()
-  assert.throws(() => uploads.get('some/repository', idle.id), unknownUpload)
-  assert.equal(uploads.get('some/repository', moving.id).offset, bytes.length)
-  assert.equal((await readdir(partial)).length, 2)
-})
-
 test('at start sessions without bytes, bytes without a session and torn sessions are removed', async t => {
   const { dataDir, uploads, blobs, partial } = await open(t)
   const kept = await uploads.create('some/repository')
