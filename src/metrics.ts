@@ -6,6 +6,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
  * the gauges are set by whoever knows their value, right before {@link Metrics.text}.
  */
 export interface Metrics {
+  /** 1 while `/readyz` says 200. */
+  readonly ready: Gauge
   readonly peers: Gauge
   readonly blobsHeld: Gauge
   readonly blobsMissing: Gauge
@@ -18,6 +20,11 @@ export interface Metrics {
   readonly piecesReceived: Counter
   readonly wastedBytes: Counter
   readonly replicationSeconds: Histogram
+  /** `state` is `ok`, `full` or `failed`: 1 for the one that the disk is in, 0 for the others. */
+  readonly diskState: Gauge<'state'>
+  readonly diskUsedBytes: Gauge
+  readonly diskLimitBytes: Gauge
+  readonly diskFreeBytes: Gauge
   readonly collectionCandidates: Gauge
   readonly collectedBlobs: Counter
   readonly collectedBytes: Counter
@@ -41,6 +48,11 @@ export function openMetrics(): Metrics {
   const stopLoopDelay = measureLoopDelay(registry)
   collectDefaultMetrics({ register: registry })
   return {
+    ready: new Gauge({
+      name: 'starling_ready',
+      help: 'Whether this node is ready: 1 while /readyz says so, else 0',
+      registers
+    }),
     peers: new Gauge({
       name: 'starling_peers',
       help: 'Live members of the cluster, without this node',
@@ -93,6 +105,27 @@ export function openMetrics(): Metrics {
       name: 'starling_replication_seconds',
       help: 'From first hearing of a blob to holding it, on the node that receives it',
       buckets: [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000],
+      registers
+    }),
+    diskState: new Gauge({
+      name: 'starling_disk_state',
+      help: 'State of the disk: 1 for the one it is in, 0 for the others',
+      labelNames: ['state'],
+      registers
+    }),
+    diskUsedBytes: new Gauge({
+      name: 'starling_disk_used_bytes',
+      help: 'Bytes used of the file system that the data is on, whoever uses them',
+      registers
+    }),
+    diskLimitBytes: new Gauge({
+      name: 'starling_disk_limit_bytes',
+      help: 'Above so many bytes used this node takes in no blob (--max-disk)',
+      registers
+    }),
+    diskFreeBytes: new Gauge({
+      name: 'starling_disk_free_bytes',
+      help: 'Bytes that this node still takes in: below the limit, and not promised to a push or a copy',
       registers
     }),
     collectionCandidates: new Gauge({

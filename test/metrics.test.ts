@@ -9,6 +9,9 @@ test('every metric that scripts rely on is there from the start', async () => {
   const kinds = new Map(
     [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, kind]) => [name, kind])
   )
+  assert.equal(kinds.get('starling_ready'), 'gauge')
+  assert.equal(kinds.get('starling_disk_state'), 'gauge')
+  assert.equal(kinds.get('starling_disk_free_bytes'), 'gauge')
   assert.equal(kinds.get('starling_peers'), 'gauge')
   assert.equal(kinds.get('starling_blobs_held'), 'gauge')
   assert.equal(kinds.get('starling_blobs_missing'), 'gauge')

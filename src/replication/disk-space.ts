@@ -1,13 +1,18 @@
 import { statfs } from 'node:fs/promises'
 import type { Log } from '../log.ts'
 
+/**
+ * `full`: above the limit, so that nothing is taken in; `failed`: the file system cannot be asked.
+ */
+export const DISK_STATES = ['ok', 'full', 'failed'] as const
+
 /** The file system of the data directory, as far as is known now. */
 export interface DiskSpace {
   readonly totalBytes: number
   readonly usedBytes: number
   /** Above it no blob is taken in: neither pushed nor copied from peers. */
   readonly limitBytes: number
-  readonly state: 'ok' | 'full' | 'failed'
+  readonly state: (typeof DISK_STATES)[number]
 }
 
 /** Room that was promised: to a push, whose copies need as much elsewhere, or to a copy. */

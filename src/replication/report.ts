@@ -10,7 +10,7 @@ import type { Records } from '../records/records.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { Cluster } from './cluster.ts'
 import type { Copies } from './copies.ts'
-import type { DiskWatch } from './disk-space.ts'
+import { DISK_STATES, type DiskWatch } from './disk-space.ts'
 import type { Downloads } from './downloads.ts'
 import type { History } from './history.ts'
 import type { Inventory } from './inventory.ts'
@@ -139,12 +139,23 @@ export class Report {
 
   async metrics(): Promise<string> {
     const { metrics, mesh, blobs, inventory } = this.#options
+    metrics.ready.set(this.readiness().ready ? 1 : 0)
+    this.#measureDisk()
     metrics.peers.set(mesh.peers().filter(({ state }) => state === 'live').length)
     metrics.blobsHeld.set(blobs.totals().count)
     metrics.blobsMissing.set(inventory.missing().size)
     metrics.underReplicatedImages.set(await this.#underReplicated())
     metrics.clockDriftSeconds.set(this.#drift()?.seconds ?? 0)
     return metrics.text()
+  }
+
+  #measureDisk(): void {
+    const { metrics, disk } = this.#options
+    const { state, usedBytes, limitBytes } = disk.space()
+    for (const each of DISK_STATES) metrics.diskState.set({ state: each }, each === state ? 1 : 0)
+    metrics.diskUsedBytes.set(usedBytes)
+    metrics.diskLimitBytes.set(limitBytes)
+    metrics.diskFreeBytes.set(disk.freeBytes())
   }
 
   #drift() {

@@ -19,6 +19,9 @@ test('a push through a node without room is kept by two others, without a warnin
   for (const node of [one, two]) await node.holds(4)
   const { blobs, degraded } = await full.status()
   assert.deepEqual({ held: blobs.held, degraded }, { held: 0, degraded: [] })
+  assert.equal(await full.metric('starling_disk_state', { state: 'full' }), 1)
+  assert.equal(await full.metric('starling_disk_state', { state: 'ok' }), 0)
+  assert.equal(await full.metric('starling_disk_free_bytes'), 0)
   assert.equal(await full.pull('app', 'v1'), image.sizeBytes)
   const path = `/v2/app/manifests/${image.digest}`
   const body = Buffer.from(image.manifest)

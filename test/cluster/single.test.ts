@@ -30,6 +30,24 @@ test('a node alone is ready, takes a push, gives a pull and says what it is', as
   ])
 })
 
+test('metrics tell that a node is ready, and what room its disk has', async t => {
+  const nodes = await Nodes.open(t)
+  const node = await nodes.start('lonely')
+  await node.ready()
+  assert.equal(await node.metric('starling_ready'), 1)
+  assert.equal(await node.metric('starling_disk_state', { state: 'ok' }), 1)
+  assert.equal(await node.metric('starling_disk_state', { state: 'full' }), 0)
+  const limitBytes = await node.metric('starling_disk_limit_bytes')
+  const freeBytes = await node.metric('starling_disk_free_bytes')
+  assert.ok(freeBytes > 0 && freeBytes <= limitBytes)
+})
+
+test('metrics tell that a node which waits for others is not ready', async t => {
+  const nodes = await Nodes.open(t)
+  const node = await nodes.start('early', { join: [NOBODY], aloneAfter: '1h' })
+  assert.equal(await node.metric('starling_ready'), 0)
+})
+
 test('what nobody ever pushed is unknown to a node alone', async t => {
   const nodes = await Nodes.open(t)
   const node = await nodes.start('lonely')
