@@ -63,10 +63,11 @@ test('help tells the default of what has a value, and none of a switch', async (
   assert.match(stdout, /--json +the outcome as JSON\n/)
 })
 
-test('a command that finds no node exits 3 and names where it looked', async () => {
+test('a command that finds no node exits 3, names where it looked and what to do', async () => {
   const { code, stderr } = await starling(`status --data ${dataDir}`)
   assert.equal(code, 3)
   assert.ok(stderr.includes(join(dataDir, 'control.sock')))
+  assert.match(stderr, /start one with `serve`/)
 })
 
 test('status and wait ask the node that keeps its data there', async () => {

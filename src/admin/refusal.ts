@@ -1,3 +1,4 @@
+import { isAbsolute } from 'node:path'
 import { StarlingError, systemCode } from '../errors.ts'
 
 /** What answers is no node, or one of another version. */
@@ -26,11 +27,20 @@ export function unreachable(where: string, cause: unknown, why?: string): Starli
   const code = systemCode(cause)
   const advice = code === undefined ? undefined : adviceOn(code)
   const reason = why ?? code ?? String(cause)
+  const way = isAbsolute(where) && code !== undefined ? wayToSocket(code) : undefined
   const message =
     advice === undefined
-      ? `no node answers at ${where}: ${reason}`
+      ? `no node answers at ${where}: ${reason}${way === undefined ? '' : `; ${way}`}`
       : `${where}: ${advice} (${code})`
   return new StarlingError('UNAVAILABLE', message, { cause })
+}
+
+/** What to do when nobody can be talked to through the socket in a data directory. */
+function wayToSocket(code: string): string | undefined {
+  if (code === 'EACCES') return 'ask as the user who runs the node'
+  // A node that was killed leaves its socket behind, which then refuses.
+  if (code !== 'ENOENT' && code !== 'ECONNREFUSED') return undefined
+  return 'start one with `serve`, or give --data of one that runs, or --url where a command takes it'
 }
 
 /** Node.js's names of what OpenSSL finds wrong (tls, "X509 certificate error codes"). */

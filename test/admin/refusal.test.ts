@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict'
+import { link, mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { clientOfUrl } from '../../src/admin/client.ts'
+import { clientOfData, clientOfUrl } from '../../src/admin/client.ts'
+import { controlSocket } from '../../src/admin/control.ts'
+import { controlOfData } from '../../src/admin/control-client.ts'
 import { RegistryClient } from '../../src/admin/registry-client.ts'
 import { digestOf } from '../../src/digest.ts'
 import { isCode } from '../../src/errors.ts'
@@ -51,6 +56,31 @@ test('who is not let in is told how to give a user, or that the one given does n
   }
 })
 
+test('where no node runs it is said how to start one, or to name another', async t => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'starling-test-'))
+  t.after(() => rm(dataDir, { recursive: true }))
+  for (const ask of [
+    clientOfData(dataDir).status({ limit: 0 }, signal),
+    Array.fromAsync(clientOfData(dataDir).events(false, signal)),
+    controlOfData(dataDir).forget('six', signal),
+    RegistryClient.ofData(dataDir).repository('team/app', signal).hasBlob(DIGEST)
+  ]) {
+    await assert.rejects(ask, error => {
+      assert.ok(isCode(error, 'UNAVAILABLE'))
+      assert.match(error.message, /control\.sock: ENOENT; start one with `serve`, or give --data /)
+      return true
+    })
+  }
+})
+
+test('a socket that a killed node left behind is as one that is not there', async t => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'starling-test-'))
+  t.after(() => rm(dataDir, { recursive: true }))
+  await leaveSocket(controlSocket(dataDir))
+  const ask = clientOfData(dataDir).status({ limit: 0 }, signal)
+  await assert.rejects(ask, /control\.sock: ECONNREFUSED; start one with `serve`/)
+})
+
 /** One after the other, of the admin port and of the registry. */
 function* questionsTo(url: URL): Generator<Promise<unknown>, void> {
   yield clientOfUrl(url).status({ limit: 0 }, signal)
@@ -68,4 +98,12 @@ async function listen(t: TestContext, server: Server, scheme: string): Promise<U
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
   return new URL(`${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`)
+}
+
+/** Node.js removes the socket of a server that it closes, but not another name of it. */
+async function leaveSocket(path: string): Promise<void> {
+  const server = createServer(refuseWith(500))
+  await new Promise<void>(resolve => server.listen(`${path}.first`, resolve))
+  await link(`${path}.first`, path)
+  await new Promise<void>(resolve => server.close(() => resolve()))
 }
