@@ -26,11 +26,10 @@ export async function blobRoutes(app: FastifyInstance, context: RouteContext): P
 
   app.head<LastParams>(ROUTES.blob, async (request, reply) => {
     const digest = parseDigest(request.params.last)
-    const signal = clientSignal(reply)
     const found = await findIn(request, context, repository =>
-      content.hasBlob(repository, digest, askerOf(request, repository), signal)
+      content.hasBlob(repository, digest, askerOf(request, repository))
     )
-    const stat = found ?? (await mounted(request, digest, signal))
+    const stat = found ?? (await mounted(request, digest))
     if (stat === undefined) throw unknown(digest)
     describe(reply, digest)
     if (isUnmodified(request, digest)) return reply.code(304).send()
@@ -86,14 +85,13 @@ export async function blobRoutes(app: FastifyInstance, context: RouteContext): P
    */
   async function mounted(
     request: FastifyRequest<LastParams>,
-    digest: Digest,
-    signal: AbortSignal
+    digest: Digest
   ): Promise<{ readonly sizeBytes: number } | undefined> {
     const repository = parseRepository(request.params.name)
     if (!context.mountOnHead || askerOf(request, repository) === 'puller') return undefined
     const mayPull = (from: Repository) => access.mayPull(request, from)
     if (!(await content.mount(repository, digest, undefined, mayPull))) return undefined
-    return content.hasBlob(repository, digest, 'pusher', signal)
+    return content.hasBlob(repository, digest, 'pusher')
   }
 
   /** A namespace is of a pull through a mirror. */

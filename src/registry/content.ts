@@ -78,8 +78,7 @@ export interface Content {
   hasBlob(
     repository: Repository,
     digest: Digest,
-    asker: 'pusher' | 'puller',
-    signal: AbortSignal
+    asker: 'pusher' | 'puller'
   ): Promise<{ readonly sizeBytes: number } | undefined>
 
   /** May throw `UNAVAILABLE`. */

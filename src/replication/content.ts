@@ -80,12 +80,7 @@ export class ReplicatedContent {
     return this.#source.open(digest, signal)
   }
 
-  async hasBlob(
-    repository: string,
-    digest: Digest,
-    asker: 'pusher' | 'puller',
-    _signal: AbortSignal
-  ) {
+  async hasBlob(repository: string, digest: Digest, asker: 'pusher' | 'puller') {
     const { graph } = this.#inventory
     if (!graph.isVisible(repository, digest)) await this.#cluster.catchUp(ASK_TIMEOUT_MS)
     if (!graph.isVisible(repository, digest)) {

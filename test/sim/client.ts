@@ -33,7 +33,7 @@ export class Client {
     const change = this.#begin(node, 'push', place, image)
     await this.#asked(node, change, async () => {
       for (const { digest, bytes } of image.blobs) {
-        const isThere = await node.content.hasBlob(repository, digest, 'pusher', never())
+        const isThere = await node.content.hasBlob(repository, digest, 'pusher')
         if (isThere === undefined) await upload(node, repository, digest, bytes)
       }
       change.replaced = (await node.records.tag(repository, tag))?.digest
