@@ -16,7 +16,8 @@ import {
   queryText,
   type RouteContext
 } from './routes.ts'
-import { formatUploadId, parseUploadId, unknownUpload } from './upload-id.ts'
+import { acceptUpload, answerCreated, describeUpload, type OpenUpload } from './upload-answer.ts'
+import { parseUploadId, unknownUpload } from './upload-id.ts'
 
 /**
  * Uploads in all their styles: at once (POST, or POST and PUT), streamed (POST, PATCH, PUT) and in
@@ -25,155 +26,151 @@ import { formatUploadId, parseUploadId, unknownUpload } from './upload-id.ts'
  * @see OCI distribution-spec, "Pushing blobs" (end-4 to 6, 11, 13, 14)
  */
 export async function uploadRoutes(app: FastifyInstance, context: RouteContext): Promise<void> {
-  const { content, access, homes } = context
   relayUploads(app, context)
-
-  app.post<NameParams>(ROUTES.uploads, async (request, reply) => {
-    const repository = parseRepository(request.params.name)
-    const mount = queryText(request, 'mount')
-    if (mount !== undefined && (await mounted(repository, parseDigest(mount), request))) {
-      return created(reply, repository, parseDigest(mount))
-    }
-    const elsewhere = await answerElsewhere(request, reply, context)
-    if (elsewhere !== undefined) return elsewhere
-    const algorithm = parseAlgorithm(queryText(request, 'digest-algorithm'))
-    const digest = queryText(request, 'digest')
-    if (digest !== undefined && mount === undefined) {
-      return pushAtOnce(request, reply, repository, parseDigest(digest))
-    }
-    const owner = access.principal(request)
-    const session = await content.createUpload(repository, {
-      owner,
-      ...(algorithm && { algorithm })
-    })
-    return accepted(reply, repository, session)
-  })
-
-  app.patch<LastParams>(ROUTES.upload, async (request, reply) => {
-    const { repository, session } = await sessionOf(request)
-    return accepted(reply, repository, await append(request, reply, repository, session))
-  })
-
-  app.put<LastParams>(ROUTES.upload, async (request, reply) => {
-    const digest = parseDigest(queryText(request, 'digest') ?? '')
-    const { repository, session } = await sessionOf(request)
-    if (session.offset === 0) {
-      const elsewhere = await pushElsewhere(request, reply, context, { repository, digest })
-      if (elsewhere !== undefined) {
-        if (reply.statusCode === 201) await content.cancelUpload(repository, session.id)
-        return elsewhere
-      }
-    }
-    if (hasBody(request)) await append(request, reply, repository, session, digest)
-    await content.finishUpload(repository, session.id, digest)
-    return created(reply, repository, digest)
-  })
-
+  app.post<NameParams>(ROUTES.uploads, (request, reply) => begin({ request, reply, context }))
+  app.patch<LastParams>(ROUTES.upload, (request, reply) => goOn({ request, reply, context }))
+  app.put<LastParams>(ROUTES.upload, (request, reply) => finish({ request, reply, context }))
   app.route<LastParams>({
     method: ['GET', 'HEAD'],
     url: ROUTES.upload,
-    handler: async (request, reply) => {
-      const { repository, session } = await sessionOf(request)
-      return describe(reply, repository, session).code(204).send()
-    }
+    handler: (request, reply) => tell({ request, reply, context })
   })
+  app.delete<LastParams>(ROUTES.upload, (request, reply) => cancel({ request, reply, context }))
+}
 
-  app.delete<LastParams>(ROUTES.upload, async (request, reply) => {
-    const { repository, session } = await sessionOf(request)
-    await content.cancelUpload(repository, session.id)
-    return reply.code(204).send()
+/** A request and its answer, and what every route is given. */
+interface Exchange<Params extends NameParams = NameParams> {
+  readonly request: FastifyRequest<Params>
+  readonly reply: FastifyReply
+  readonly context: RouteContext
+}
+
+async function begin(exchange: Exchange): Promise<FastifyReply> {
+  const { request, reply, context } = exchange
+  const repository = parseRepository(request.params.name)
+  const mount = queryText(request, 'mount')
+  if (mount !== undefined && (await mounted(exchange, repository, parseDigest(mount)))) {
+    return answerCreated(reply, repository, parseDigest(mount))
+  }
+  const elsewhere = await answerElsewhere(request, reply, context)
+  if (elsewhere !== undefined) return elsewhere
+  const algorithm = parseAlgorithm(queryText(request, 'digest-algorithm'))
+  const digest = queryText(request, 'digest')
+  if (digest !== undefined && mount === undefined) {
+    return pushAtOnce(exchange, repository, parseDigest(digest))
+  }
+  return acceptUpload(reply, await create(exchange, repository, algorithm))
+}
+
+async function goOn(exchange: Exchange<LastParams>): Promise<FastifyReply> {
+  const upload = await uploadOf(exchange)
+  const session = await append(exchange, upload)
+  return acceptUpload(exchange.reply, { ...upload, session })
+}
+
+async function finish(exchange: Exchange<LastParams>): Promise<FastifyReply> {
+  const { request, reply, context } = exchange
+  const { content } = context
+  const digest = parseDigest(queryText(request, 'digest') ?? '')
+  const upload = await uploadOf(exchange)
+  const { repository, session } = upload
+  if (session.offset === 0) {
+    const elsewhere = await pushElsewhere(request, reply, context, { repository, digest })
+    if (elsewhere !== undefined) {
+      if (reply.statusCode === 201) await content.cancelUpload(repository, session.id)
+      return elsewhere
+    }
+  }
+  if (hasBody(request)) await append(exchange, upload, digest)
+  await content.finishUpload(repository, session.id, digest)
+  return answerCreated(reply, repository, digest)
+}
+
+async function tell(exchange: Exchange<LastParams>): Promise<FastifyReply> {
+  return describeUpload(exchange.reply, await uploadOf(exchange))
+    .code(204)
+    .send()
+}
+
+async function cancel(exchange: Exchange<LastParams>): Promise<FastifyReply> {
+  const { repository, session } = await uploadOf(exchange)
+  await exchange.context.content.cancelUpload(repository, session.id)
+  return exchange.reply.code(204).send()
+}
+
+/** A session of somebody else is as unknown as one that never was. */
+async function uploadOf({ request, context }: Exchange<LastParams>): Promise<OpenUpload> {
+  const repository = parseRepository(request.params.name)
+  const { local } = parseUploadId(request.params.last)
+  const session = await context.content.upload(repository, local)
+  if (session.owner !== context.access.principal(request)) throw unknownUpload()
+  return { repository, session, here: context.homes?.here }
+}
+
+/** A `from` that is no name is no reason to fail: the client uploads the blob then. */
+async function mounted(
+  { request, context }: Exchange,
+  repository: Repository,
+  digest: Digest
+): Promise<boolean> {
+  const from = queryText(request, 'from')
+  const source = from === undefined ? undefined : tryRepository(from)
+  if (from !== undefined && source === undefined) return false
+  const mayPull = (from: Repository) => context.access.mayPull(request, from)
+  if (source !== undefined && !mayPull(source)) return false
+  return context.content.mount(repository, digest, source, mayPull)
+}
+
+async function create(
+  { request, context }: Exchange,
+  repository: Repository,
+  algorithm: Algorithm | undefined
+): Promise<OpenUpload> {
+  const owner = context.access.principal(request)
+  const session = await context.content.createUpload(repository, {
+    owner,
+    ...(algorithm && { algorithm })
   })
+  return { repository, session, here: context.homes?.here }
+}
 
-  /** A session of somebody else is as unknown as one that never was. */
-  async function sessionOf(
-    request: FastifyRequest<LastParams>
-  ): Promise<{ readonly repository: Repository; readonly session: UploadSession }> {
-    const repository = parseRepository(request.params.name)
-    const session = await content.upload(repository, parseUploadId(request.params.last).local)
-    if (session.owner !== access.principal(request)) throw unknownUpload()
-    return { repository, session }
+async function pushAtOnce(
+  exchange: Exchange,
+  repository: Repository,
+  digest: Digest
+): Promise<FastifyReply> {
+  const { content } = exchange.context
+  const upload = await create(exchange, repository, algorithmOf(digest))
+  const { id } = upload.session
+  try {
+    await append(exchange, upload, digest)
+    await content.finishUpload(repository, id, digest)
+  } catch (error) {
+    // The client was never told of the session, so nobody could go on with it.
+    await content.cancelUpload(repository, id).catch(ignoreUnknown)
+    throw error
   }
+  return answerCreated(exchange.reply, repository, digest)
+}
 
-  /** A `from` that is no name is no reason to fail: the client uploads the blob then. */
-  async function mounted(
-    repository: Repository,
-    digest: Digest,
-    request: FastifyRequest
-  ): Promise<boolean> {
-    const from = queryText(request, 'from')
-    const source = from === undefined ? undefined : tryRepository(from)
-    if (from !== undefined && source === undefined) return false
-    const mayPull = (from: Repository) => access.mayPull(request, from)
-    if (source !== undefined && !mayPull(source)) return false
-    return content.mount(repository, digest, source, mayPull)
-  }
-
-  async function pushAtOnce(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    repository: Repository,
-    digest: Digest
-  ): Promise<FastifyReply> {
-    const algorithm = algorithmOf(digest)
-    const session = await content.createUpload(repository, {
-      ...{ owner: access.principal(request), algorithm }
-    })
-    try {
-      await append(request, reply, repository, session, digest)
-      await content.finishUpload(repository, session.id, digest)
-    } catch (error) {
-      // The client was never told of the session, so nobody could go on with it.
-      await content.cancelUpload(repository, session.id).catch(ignoreUnknown)
-      throw error
+async function append(
+  { request, reply, context }: Exchange,
+  upload: OpenUpload,
+  digest?: Digest
+): Promise<UploadSession> {
+  const { repository, session } = upload
+  try {
+    const announced = digest && { digest, algorithm: algorithmOf(digest) }
+    const extent = { ...chunkExtent(request), ...announced }
+    if (extent.start !== undefined && extent.start !== session.offset) {
+      throw new StarlingError('RANGE_INVALID', `the next byte is ${session.offset}`)
     }
-    return created(reply, repository, digest)
-  }
-
-  async function append(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    repository: Repository,
-    session: UploadSession,
-    digest?: Digest
-  ): Promise<UploadSession> {
-    try {
-      const announced = digest && { digest, algorithm: algorithmOf(digest) }
-      const extent = { ...chunkExtent(request), ...announced }
-      if (extent.start !== undefined && extent.start !== session.offset) {
-        throw new StarlingError('RANGE_INVALID', `the next byte is ${session.offset}`)
-      }
-      const body = bodyOf(request, reply, context)
-      return await content.appendUpload(repository, session.id, body, extent)
-    } catch (error) {
-      // The session survives a wrong range; the headers tell the client where to go on.
-      if (isCode(error, 'RANGE_INVALID')) describe(reply, repository, session)
-      throw error
-    }
-  }
-
-  function accepted(
-    reply: FastifyReply,
-    repository: Repository,
-    session: UploadSession
-  ): FastifyReply {
-    return describe(reply, repository, session).code(202).send()
-  }
-
-  /**
-   * The legacy docker client reads `Range` as "%d-%d" and fails without it; an empty session is said
-   * to have 0-0, as every registry does. Locations are relative, so that they hold behind any proxy.
-   */
-  function describe(
-    reply: FastifyReply,
-    repository: Repository,
-    session: UploadSession
-  ): FastifyReply {
-    const id = formatUploadId({ local: session.id, home: homes?.here })
-    return reply.headers({
-      location: `/v2/${repository}/blobs/uploads/${id}`,
-      range: `0-${Math.max(0, session.offset - 1)}`,
-      'docker-upload-uuid': id
-    })
+    const body = bodyOf(request, reply, context)
+    return await context.content.appendUpload(repository, session.id, body, extent)
+  } catch (error) {
+    // The session survives a wrong range; the headers tell the client where to go on.
+    if (isCode(error, 'RANGE_INVALID')) describeUpload(reply, upload)
+    throw error
   }
 }
 
@@ -197,16 +194,6 @@ function chunkExtent(request: FastifyRequest): { start?: number; lengthBytes?: n
     throw new StarlingError('SIZE_INVALID', 'Content-Range and Content-Length differ in length')
   }
   return range
-}
-
-function created(reply: FastifyReply, repository: Repository, digest: Digest): FastifyReply {
-  return reply
-    .headers({
-      location: `/v2/${repository}/blobs/${digest}`,
-      'docker-content-digest': digest
-    })
-    .code(201)
-    .send()
 }
 
 function ignoreUnknown(error: unknown): void {
