@@ -76,10 +76,10 @@ export async function pullImage(from: ImageAddress, progress: Progress = {}): Pr
 }
 
 /** Pulls one blob and checks its digest; throws `DIGEST_INVALID` when the bytes are others. */
-export async function pullBlob(
+async function pullBlob(
   from: Pick<ImageAddress, 'registry' | 'repository'>,
   digest: Digest,
-  progress: Progress = {}
+  progress: Progress
 ): Promise<number> {
   const url = `http://${from.registry}/v2/${from.repository}/blobs/${digest}`
   const response = await send('GET', url, progress)

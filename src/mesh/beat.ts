@@ -38,7 +38,7 @@ export interface Beat {
 /** What the daemon says of itself in each heartbeat; the mesh adds who and when. */
 export type Vitals = Omit<Beat, 'id' | 'boot' | 'bootedAt' | 'sequence'>
 
-export const MAX_MISSING = 1_000
+const MAX_MISSING = 1_000
 
 /** Keeps a heartbeat well under the bound of a gossip message: 1,000 SHA-256 digests take 34 KB. */
 const MAX_MISSING_BYTES = 36_000

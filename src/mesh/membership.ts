@@ -100,14 +100,6 @@ export function passedMs(state: Membership, nowMs: number): number {
   return Math.min(elapsedMs, 2 * tickMs(state.limits))
 }
 
-/** Whether this node hears more than half of the members not gone, itself included. */
-export function hearsMost(state: Membership): boolean {
-  const standings = [...state.members.values()].map(member => member.standing.kind)
-  const live = standings.filter(kind => kind === 'live').length
-  const notGone = standings.filter(kind => kind !== 'gone').length
-  return (live + 1) * 2 > notGone + 1
-}
-
 /** The process other than this boot that was last heard under an id. */
 export function rivalOf(state: Membership, id: string, boot: string): Life | undefined {
   const member = state.members.get(id)
@@ -156,6 +148,14 @@ function replaceByName(state: Membership): Step {
     effects.push({ kind: 'gone', id, reason: 'replaced' })
   }
   return effects.length === 0 ? { state, effects } : { state: { ...state, members }, effects }
+}
+
+/** Whether this node hears more than half of the members not gone, itself included. */
+function hearsMost(state: Membership): boolean {
+  const standings = [...state.members.values()].map(member => member.standing.kind)
+  const live = standings.filter(kind => kind === 'live').length
+  const notGone = standings.filter(kind => kind !== 'gone').length
+  return (live + 1) * 2 > notGone + 1
 }
 
 function learn(state: Membership, infos: readonly MemberInfo[]): Membership {

@@ -23,7 +23,7 @@ interface Pin {
 }
 
 /** A pin outlives its connection by this: transfers go on while the mesh reconnects (design, section 7). */
-export const PIN_GRACE_MS = 60_000
+const PIN_GRACE_MS = 60_000
 
 /** The connections of this node, from the moment both ends said hello, and what their peers said. */
 export class Neighbours {

@@ -16,7 +16,7 @@ export interface SecretsOptions {
 }
 
 /** Shorter secrets could be guessed from one recorded handshake. */
-export const MIN_SECRET_BYTES = 16
+const MIN_SECRET_BYTES = 16
 
 /** A rotation needs two lines; more than this is a file that is something else. */
 const MAX_SECRETS = 16

@@ -45,9 +45,9 @@ export interface ReconcileStore {
 }
 
 /** Records read at once while a frame is filled; the last read must still fit, whatever its size. */
-export const READ_RECORDS = 64
+const READ_RECORDS = 64
 /** A frame with less than this much in it has room for {@link READ_RECORDS} more. */
-export const FULL_FRAME_BYTES = MAX_FRAME_BYTES - (READ_RECORDS + 1) * (MAX_RECORD_BYTES + 8)
+const FULL_FRAME_BYTES = MAX_FRAME_BYTES - (READ_RECORDS + 1) * (MAX_RECORD_BYTES + 8)
 
 /** The other side of `reconcile`: answers one request. Throws `PEER_FAILED` for a bad one. */
 export async function answer(mine: ReconcileStore, request: Uint8Array): Promise<Uint8Array> {

@@ -24,7 +24,7 @@ export interface JournalOptions {
 }
 
 /** A segment is read whole when it is opened; a million records are some 30 of these. */
-export const SEGMENT_BYTES = 16 * 1024 * 1024
+const SEGMENT_BYTES = 16 * 1024 * 1024
 
 type State =
   | { readonly kind: 'open'; readonly file: JournalFile; readonly segment: number; offset: number }

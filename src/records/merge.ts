@@ -85,7 +85,7 @@ export function liveHeads(heads: Heads): Heads {
 }
 
 /** The order among heads: by stamp, and where nodes wrote in the same instant, by origin and id. */
-export function greatestFirst(a: StampedRecord, b: StampedRecord): number {
+function greatestFirst(a: StampedRecord, b: StampedRecord): number {
   return b.stamp - a.stamp || compareText(b.origin, a.origin) || compareText(b.id, a.id)
 }
 

@@ -19,7 +19,7 @@ export const ZERO_STAMP = 0 as Stamp
  * A stamp further ahead of our clock than this does not move it (design.md section 5): it still
  * orders its own register, but one machine with a wrong clock cannot carry the cluster with it.
  */
-export const MAX_DRIFT_MS = 5 * 60_000
+const MAX_DRIFT_MS = 5 * 60_000
 
 /** 2100-01-01. A wall clock beyond it is broken, and is ignored; stamps of it would leave no room above. */
 const PLAUSIBLE_END_MS = 4_102_444_800_000

@@ -8,7 +8,7 @@ export type Repository = string & { readonly __brand: 'Repository' }
 export type Tag = string & { readonly __brand: 'Tag' }
 
 /** Many clients refuse host and name beyond 255 characters together; longer names could not be pulled. */
-export const MAX_REPOSITORY_LENGTH = 255
+const MAX_REPOSITORY_LENGTH = 255
 
 // OCI distribution-spec, "Pulling manifests": the grammars of <name> and <tag>. No part can start
 // with "_" or be "..", so that "/v2/_catalog" and paths on disk are out of a name's reach.

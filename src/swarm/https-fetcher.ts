@@ -30,7 +30,7 @@ export interface FetcherLimits {
   readonly maxHolders: number
 }
 
-export const FETCHER_LIMITS: FetcherLimits = {
+const FETCHER_LIMITS: FetcherLimits = {
   connectTimeoutMs: 3_000,
   answerTimeoutMs: 10_000,
   idleTimeoutMs: 30_000,

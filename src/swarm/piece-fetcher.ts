@@ -54,7 +54,7 @@ export interface PieceFetcherLimits {
   readonly maxIdle: number
 }
 
-export const PIECE_FETCHER_LIMITS: PieceFetcherLimits = {
+const PIECE_FETCHER_LIMITS: PieceFetcherLimits = {
   connectTimeoutMs: 3_000,
   answerTimeoutMs: 60_000,
   idleTimeoutMs: 30_000,

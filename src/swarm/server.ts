@@ -30,7 +30,7 @@ export interface ServerLimits {
   readonly maxResponsesPerPeer: number
 }
 
-export const SERVER_LIMITS: ServerLimits = {
+const SERVER_LIMITS: ServerLimits = {
   handshakeTimeoutMs: 5_000,
   idleTimeoutMs: 60_000,
   stallTimeoutMs: 30_000,
