@@ -80,7 +80,7 @@ export class Synchroniser {
       const mine = { epoch: this.#mesh.boot, sequence }
       this.#lastEqual.set(peer, { theirs: { epoch: boot, sequence: position }, mine })
     })
-    this.#mesh.on('gone', peer => this.#lastEqual.delete(peer))
+    this.#mesh.on('gone', peer => this.#forget(peer))
     this.#unsubscribe = this.#records.onApplied(applied => {
       this.#delta.add(applied)
       this.#gossip(applied)
@@ -151,7 +151,11 @@ export class Synchroniser {
   }
 
   #run(peer: string): Promise<boolean> {
-    const run = this.#reconcile(peer).finally(() => this.#running.delete(peer))
+    const run = this.#reconcile(peer).finally(() => {
+      this.#running.delete(peer)
+      // What went on when the member was given up has noted it again.
+      if (this.#isGone(peer)) this.#forget(peer)
+    })
     this.#running.set(peer, run)
     return run
   }
@@ -204,6 +208,18 @@ export class Synchroniser {
     if (refused !== undefined) this.#log.warn({ peer, err: refused }, 'peer takes no records')
     if (!isFirst) return
     for (const listener of this.#metListeners) listener(peer, this.#facts.get(peer) ?? 0)
+  }
+
+  /** A member that is gone may never return, and others come under new ids for ever. */
+  #forget(peer: string): void {
+    for (const notes of [this.#lastEqual, this.#level, this.#progress, this.#facts]) {
+      notes.delete(peer)
+    }
+  }
+
+  #isGone(peer: string): boolean {
+    const view = this.#mesh.peers().find(({ id }) => id === peer)
+    return view?.state === 'gone' && !view.connected
   }
 
   /** The records, counting what the peer brings. */

@@ -27,13 +27,15 @@ class Pair {
     const records = await Records.open({ dataDir, origin: id, clock: systemClock, log })
     const connected: ((peer: string) => void)[] = []
     const beaten: ((...values: MeshEvents['beat']) => void)[] = []
+    const gone: ((...values: MeshEvents['gone']) => void)[] = []
+    let view = peer(other)
     const published: Uint8Array[] = []
     const synchroniser = new Synchroniser({
       ...{ records, clock: systemClock, random: () => 0, log },
       roots: new Roots(records),
       mesh: {
         boot: id,
-        peers: () => [peer(other)],
+        peers: () => [view],
         handle: (_protocol, _maxBytes, handler) => void this.#handlers.set(id, handler),
         request: (to, _protocol, payload, { signal }) =>
           this.wire(async () => {
@@ -47,6 +49,7 @@ class Pair {
           listener: (...values: MeshEvents[Name]) => void
         ) => {
           if (event === 'connected') connected.push(listener as (peer: string) => void)
+          if (event === 'gone') gone.push(listener as (...values: MeshEvents['gone']) => void)
           if (event === 'beat') beaten.push(listener as (...values: MeshEvents['beat']) => void)
           return () => {}
         }
@@ -62,6 +65,11 @@ class Pair {
       ...{ records, synchroniser, published, met },
       connect: () => {
         for (const listener of connected) listener(other)
+      },
+      /** Gives the other up. */
+      giveUp: () => {
+        view = peer(other, { state: 'gone', connected: false })
+        for (const listener of gone) listener(other, 'forgotten')
       },
       /** Hears where the other stands. */
       hear: (of: Records) => {
@@ -192,4 +200,37 @@ test('a peer that lists records and gives none is not level', async t => {
   b.records.get = async () => []
   assert.equal(await a.synchroniser.level('b'), false)
   assert.equal(a.synchroniser.levelSince('b'), undefined)
+})
+
+test('nothing is kept of a member that is gone', async t => {
+  const pair = new Pair(t)
+  const a = await pair.add('a', 'b')
+  await pair.add('b', 'a')
+  await a.synchroniser.level('b')
+  assert.equal(typeof a.synchroniser.progressAt('b'), 'number')
+  a.giveUp()
+  assert.equal(a.synchroniser.levelSince('b'), undefined)
+  assert.equal(a.synchroniser.progressAt('b'), undefined)
+})
+
+test('nor when an exchange with it ends after that', async t => {
+  const pair = new Pair(t)
+  const a = await pair.add('a', 'b')
+  const b = await pair.add('b', 'a')
+  await b.records.write([tag])
+  const asked = Promise.withResolvers<void>()
+  const held = Promise.withResolvers<void>()
+  pair.wire = async answer => {
+    asked.resolve()
+    await held.promise
+    return await answer()
+  }
+  const levelled = a.synchroniser.level('b')
+  await asked.promise
+  a.giveUp()
+  held.resolve()
+  assert.equal(await levelled, true)
+  assert.ok(await a.records.tag('app', 'v1'))
+  assert.equal(a.synchroniser.levelSince('b'), undefined)
+  assert.equal(a.synchroniser.progressAt('b'), undefined)
 })
