@@ -117,7 +117,7 @@ test('damage that nobody can heal is served to nobody, and a push heals it', asy
   assert.match(screen.text, /1 damaged\n.*no reachable node has it\n$/)
   const path = `/v2/app/blobs/${layer}`
   assert.equal(await node.statusCode(path, { method: 'HEAD' }), 404)
-  assert.equal(await node.statusCode(path), 404)
+  assert.equal(await node.sureStatusCode(path), 404)
   await node.push('app', 'v1', image)
   assert.equal(await node.pull('app', 'v1'), image.sizeBytes)
 })

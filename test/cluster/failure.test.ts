@@ -9,6 +9,7 @@ import { type MadeImage, makeImage } from '../../src/demo/image.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { run } from '../helpers/command.ts'
 import type { Daemon } from '../helpers/daemon.ts'
+import { sureStatus } from '../helpers/sure-status.ts'
 import { until } from '../helpers/until.ts'
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname
@@ -100,9 +101,9 @@ function at(node: Daemon, tag: string) {
   return { registry: node.addresses.registry, repository: 'app', tag }
 }
 
-async function statusOf(node: Daemon, tag: string): Promise<number> {
+function statusOf(node: Daemon, tag: string): Promise<number> {
   const url = `http://${node.addresses.registry}/v2/app/manifests/${tag}`
-  return (await fetch(url, { method: 'HEAD' })).status
+  return sureStatus(url, { method: 'HEAD' })
 }
 
 async function digestAt(node: Daemon, tag: string): Promise<string | null> {

@@ -9,6 +9,7 @@ import { verifyBlobFiles } from '../helpers/blob-files.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import { run } from '../helpers/command.ts'
 import { Daemon } from '../helpers/daemon.ts'
+import { sureStatus } from '../helpers/sure-status.ts'
 
 const MiB = 1024 * 1024
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname
@@ -74,7 +75,7 @@ test('a mount, an upload in chunks, a list, a delete and what is unknown go thro
     tags: ['gone', 'v1']
   })
   assert.equal((await fetch(`${app}/manifests/gone`, { method: 'DELETE' })).status, 202)
-  assert.equal((await fetch(`${app}/manifests/gone`)).status, 404)
+  assert.equal(await sureStatus(`${app}/manifests/gone`), 404)
   assert.equal(
     (await fetch(`${app}/blobs/${digestOf(Buffer.of(1))}`, { method: 'HEAD' })).status,
     404

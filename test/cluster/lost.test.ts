@@ -5,6 +5,7 @@ import { pullImage, pushImage } from '../../src/demo/client.ts'
 import { makeImage } from '../../src/demo/image.ts'
 import { Cluster } from '../helpers/cluster.ts'
 import type { Daemon } from '../helpers/daemon.ts'
+import { sureStatus } from '../helpers/sure-status.ts'
 
 const FLAGS = ['--copies', '1']
 
@@ -39,7 +40,7 @@ test('when the last holder is gone its images are lost by name, and the nodes ar
       return lost.images.length === 1 && lost.mayHave.length === 0
     })
     assert.equal(status.lost.images[0]?.repository, 'app')
-    assert.equal(await codeOf(node, 'precious'), 404)
+    assert.equal(await sureStatus(urlOf(node, 'precious')), 404)
   }
   const next = makeImage([1_000])
   await pushImage(at(empty, 'next'), next)
@@ -67,7 +68,7 @@ test('nodes that all start again with nothing are ready, and take pushes', async
   await pushImage(at(anew[1] as Daemon, 'new'), image)
   for (const node of anew) {
     assert.equal(await pullImage(at(node, 'new')), image.sizeBytes)
-    assert.equal(await codeOf(node, 'old'), 404)
+    assert.equal(await sureStatus(urlOf(node, 'old')), 404)
   }
 })
 
@@ -78,10 +79,13 @@ async function open(t: TestContext): Promise<Cluster> {
 }
 
 async function codeOf(node: Daemon, tag: string): Promise<number> {
-  const url = `http://${node.addresses.registry}/v2/app/manifests/${tag}`
-  const response = await fetch(url)
+  const response = await fetch(urlOf(node, tag))
   await response.arrayBuffer()
   return response.status
+}
+
+function urlOf(node: Daemon, tag: string): string {
+  return `http://${node.addresses.registry}/v2/app/manifests/${tag}`
 }
 
 function at(node: Daemon, tag: string) {

@@ -9,6 +9,7 @@ import { Daemon } from '../../src/daemon.ts'
 import { pullImage, pushImage } from '../../src/demo/client.ts'
 import type { MadeImage } from '../../src/demo/image.ts'
 import { sampleOf } from '../helpers/prometheus.ts'
+import { sureStatus } from '../helpers/sure-status.ts'
 import { until } from '../helpers/until.ts'
 
 /** What differs from one node of a test to another: settings, as on the command line. */
@@ -138,6 +139,11 @@ export class Node {
     const response = await this.get(path, init)
     await response.arrayBuffer()
     return response.status
+  }
+
+  /** See {@link sureStatus}. */
+  sureStatusCode(path: string, init: RequestInit = {}): Promise<number> {
+    return sureStatus(`http://${this.registry}${path}`, init)
   }
 
   async status(): Promise<StatusDocument> {

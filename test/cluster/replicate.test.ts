@@ -53,7 +53,7 @@ test('what is pushed to one node is pulled at once from another, and soon held b
         `/v2/team/app/blobs/${UNKNOWN}`,
         '/v2/nothing/tags/list'
       ]) {
-        assert.equal(await node.statusCode(path), 404, path)
+        assert.equal(await node.sureStatusCode(path), 404, path)
       }
     }
   })
@@ -73,8 +73,8 @@ test('what is pushed to one node is pulled at once from another, and soon held b
 
   await t.test('what one repository has is not seen through another', async () => {
     const [config] = image.blobs
-    assert.equal(await two.statusCode(`/v2/secret/app/blobs/${config?.digest}`), 404)
-    assert.equal(await two.statusCode(`/v2/secret/app/manifests/${image.digest}`), 404)
+    assert.equal(await two.sureStatusCode(`/v2/secret/app/blobs/${config?.digest}`), 404)
+    assert.equal(await two.sureStatusCode(`/v2/secret/app/manifests/${image.digest}`), 404)
   })
 })
 
