@@ -9,28 +9,9 @@ import { digestOf } from '../../src/digest.ts'
 import { isCode } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { RegistryServer, type RequestReport } from '../../src/registry/server.ts'
-import {
-  assertError,
-  exchange,
-  locationOf,
-  openRegistry,
-  openSocket,
-  type Registry
-} from './fixture.ts'
+import { beginUpload, exchange, openRegistry, openSocket, putBlob } from './fixture.ts'
 
 const MIB = 1024 * 1024
-
-async function start(registry: Registry): Promise<string> {
-  const response = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: 'POST' })
-  return locationOf(registry, response)
-}
-
-function putBlob(registry: Registry, sizeBytes: number) {
-  const bytes = Buffer.alloc(sizeBytes, 'blob')
-  const digest = digestOf(bytes)
-  registry.content.blobs.set(digest, bytes)
-  return { bytes, digest, path: `/v2/a/blobs/${digest}` }
-}
 
 test('a TLS client on the plain port is answered in HTTP, however long its ClientHello', async t => {
   const registry = await openRegistry(t)
@@ -94,7 +75,7 @@ test('a body held back by Expect is asked for only when it is wanted', async t =
   const refused = await exchange(t, registry, `${head('/v2/a/blobs/uploads/x')}\r\n`)
   assert.match(refused, /^HTTP\/1\.1 404 /)
 
-  const path = new URL(await start(registry)).pathname
+  const path = new URL(await beginUpload(registry)).pathname
   const socket = await openSocket(t, registry)
   socket.write(`${head(path)}Connection: close\r\n\r\n`)
   const [first] = await once(socket, 'data')
@@ -106,7 +87,7 @@ test('a body held back by Expect is asked for only when it is wanted', async t =
 test('an upload that breaks off goes on where it was', async t => {
   const registry = await openRegistry(t)
   const bytes = Buffer.alloc(3 * MIB, 'upload')
-  const location = await start(registry)
+  const location = await beginUpload(registry)
   const stored = Promise.withResolvers<void>()
   const store = registry.content.store.bind(registry.content)
   registry.content.store = async (session, chunk) => {
@@ -137,87 +118,6 @@ test('an upload that breaks off goes on where it was', async t => {
   assert.deepEqual(registry.content.blobs.get(digest), bytes)
 })
 
-test('a push is read no faster than it is stored', async t => {
-  const received = { bytes: 0 }
-  const registry = await openRegistry(t, {
-    onBytes: (direction, count) => {
-      if (direction === 'received') received.bytes += count
-    }
-  })
-  const blocked = Promise.withResolvers<void>()
-  const store = registry.content.store.bind(registry.content)
-  registry.content.store = async (session, chunk) => {
-    await blocked.promise
-    await store(session, chunk)
-  }
-  const bytes = Buffer.alloc(16 * MIB, 1)
-  const client = request(await start(registry), { method: 'PATCH' })
-  client.write(bytes)
-  await quiet(registry)
-  assert.ok(received.bytes <= MIB, `${received.bytes} bytes were taken`)
-  blocked.resolve()
-  client.end()
-  const [response] = await once(client, 'response')
-  assert.equal(response.statusCode, 202)
-  assert.equal(received.bytes, bytes.length)
-})
-
-test('a blob is read no faster than the client takes it, and not at all when it goes', async t => {
-  const registry = await openRegistry(t)
-  const { path } = putBlob(registry, 64 * MIB)
-  let readBytes = 0
-  const closed = Promise.withResolvers<void>()
-  registry.content.open = bytes => {
-    const source = Readable.from(chunksOf(bytes, count => (readBytes += count)))
-    source.once('close', closed.resolve)
-    return source
-  }
-  const client = request({ host: '127.0.0.1', port: registry.port, path }).end()
-  const [response] = await once(client, 'response')
-  response.pause()
-  await quiet(registry)
-  assert.ok(readBytes < 32 * MIB, `${readBytes} bytes were read`)
-  client.destroy()
-  await closed.promise
-})
-
-test('a source that fails or ends too soon cuts the connection instead of ending the body', async t => {
-  const registry = await openRegistry(t)
-  const { path } = putBlob(registry, 3 * MIB)
-  const sources = [
-    (bytes: Buffer) => Readable.from([bytes.subarray(0, MIB)]),
-    (bytes: Buffer) => Readable.from(failing(bytes.subarray(0, MIB))),
-    (bytes: Buffer) => Readable.from([bytes.subarray(0, MIB), bytes])
-  ]
-  for (const open of sources) {
-    registry.content.open = open
-    const response = await fetch(registry.url + path)
-    assert.equal(response.status, 200)
-    await assert.rejects(response.arrayBuffer())
-  }
-})
-
-test('a source that cannot be opened is an error, not a broken 200', async t => {
-  const registry = await openRegistry(t)
-  const { path } = putBlob(registry, 3)
-  registry.content.open = () => {
-    throw new Error('gone')
-  }
-  await assertError(await fetch(registry.url + path), 500, 'UNKNOWN')
-})
-
-test('headers are sent before the first byte is there', async t => {
-  const registry = await openRegistry(t)
-  const { path, bytes } = putBlob(registry, 1000)
-  const source = new Readable({ read() {} })
-  registry.content.open = () => source
-  const response = await fetch(registry.url + path)
-  assert.equal(response.headers.get('content-length'), '1000')
-  source.push(bytes)
-  source.push(null)
-  assert.equal((await response.arrayBuffer()).byteLength, 1000)
-})
-
 test('a client that stops sending or reading is cut, one that waits for us is not', async t => {
   const cut = Promise.withResolvers<void>()
   const registry = await openRegistry(t, {
@@ -226,7 +126,7 @@ test('a client that stops sending or reading is cut, one that waits for us is no
       if (method === 'GET' && status === 499) cut.resolve()
     }
   })
-  const path = new URL(await start(registry)).pathname
+  const path = new URL(await beginUpload(registry)).pathname
   const sender = await openSocket(t, registry)
   sender.write(`PATCH ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n123`)
   const silent = await openSocket(t, registry)
@@ -262,7 +162,7 @@ test('requests and bytes are reported by route, once each', async t => {
   await (await fetch(registry.url + path)).arrayBuffer()
   await fetch(`${registry.url}/v2/A/manifests/x`)
   await fetch(`${registry.url}/nothing`)
-  await fetch(await start(registry), { method: 'PATCH', body: Buffer.alloc(50) })
+  await fetch(await beginUpload(registry), { method: 'PATCH', body: Buffer.alloc(50) })
   await registry.server.close({ deadlineMs: 1000 })
   assert.deepEqual(
     reports.map(({ method, route, status }) => `${method} ${route} ${status}`),
@@ -314,20 +214,3 @@ test('several addresses are listened on, and one that is taken is a configuratio
   const taken = RegistryServer.open({ listen: [free, { ...free, port }], content, log: silentLog })
   await assert.rejects(taken, error => isCode(error, 'CONFIG_INVALID'))
 })
-
-/** Gives the server many turns: whatever back-pressure does not hold back has moved afterwards. */
-async function quiet({ url }: Registry): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await (await fetch(`${url}/v2/`)).arrayBuffer()
-}
-
-function* chunksOf(bytes: Buffer, onRead: (count: number) => void): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += MIB) {
-    onRead(MIB)
-    yield bytes.subarray(at, at + MIB)
-  }
-}
-
-async function* failing(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes
-  throw new Error('the peer went')
-}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
-import { digestOf } from '../../src/digest.ts'
+import { type Digest, digestOf } from '../../src/digest.ts'
 import { silentLog } from '../../src/log.ts'
 import { type RegistryOptions, RegistryServer } from '../../src/registry/server.ts'
 import { MemoryContent } from '../helpers/memory-content.ts'
@@ -37,6 +37,17 @@ export function putImage(content: MemoryContent, seed: string): Buffer {
   return imageManifest(config, layer)
 }
 
+/** A blob that the registry has. */
+export function putBlob(
+  { content }: Registry,
+  sizeBytes: number
+): { readonly bytes: Buffer; readonly digest: Digest; readonly path: string } {
+  const bytes = Buffer.alloc(sizeBytes, 'blob')
+  const digest = digestOf(bytes)
+  content.blobs.set(digest, bytes)
+  return { bytes, digest, path: `/v2/a/blobs/${digest}` }
+}
+
 export function imageManifest(config: Buffer, layer: Buffer): Buffer {
   const manifest = {
     schemaVersion: 2,
@@ -59,6 +70,12 @@ export async function assertError(response: Response, status: number, code: stri
   const { errors } = JSON.parse(body)
   assert.equal(errors[0].code, code, body)
   assert.equal(typeof errors[0].message, 'string')
+}
+
+/** Begins an upload, and gives where it goes on. */
+export async function beginUpload(registry: Registry): Promise<string> {
+  const response = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: 'POST' })
+  return locationOf(registry, response)
 }
 
 /** The `Location` of an answer, which must be relative to the registry. */
