@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Bits } from '../../../src/swarm/schedule/bits.ts'
-import { DEFAULT_LIMITS, type Limits } from '../../../src/swarm/schedule/limits.ts'
-import type { Effect, Event, Urgency } from '../../../src/swarm/schedule/messages.ts'
-import { newSchedule, type Schedule } from '../../../src/swarm/schedule/schedule.ts'
-import { step } from '../../../src/swarm/schedule/step.ts'
+import { DEFAULT_LIMITS } from '../../../src/swarm/schedule/limits.ts'
 import { start } from './flock.ts'
+import { newNode, of } from './lone-node.ts'
 
 test('the piece that the fewest neighbours have is asked for first', () => {
   const node = newNode({ ...DEFAULT_LIMITS, blobPieces: 1 })
@@ -220,64 +218,6 @@ test('pieces of a push that still streams in are offered as they come', () => {
   )
 })
 
-test('requests are answered as far as there are streams, and turned down when the queue is full', () => {
-  const node = newNode({ ...DEFAULT_LIMITS, uploadStreams: 1, uploadQueue: 1 })
-  node.tell({ kind: 'ingest', ...start('blob', 3), held: Bits.full(3) })
-  node.hello('a', 'blob', [], 3)
-  const answers = [0, 1, 2].flatMap(piece =>
-    node.tell({ kind: 'want', peer: 'a', blob: 'blob', piece, urgency: 'background' })
-  )
-  assert.deepEqual(
-    of(answers, 'serve').map(({ piece }) => piece),
-    [0]
-  )
-  assert.deepEqual(
-    of(answers, 'busy').map(({ piece }) => piece),
-    [2]
-  )
-  const next = node.tell({ kind: 'sent', peer: 'a', blob: 'blob', piece: 0 })
-  assert.deepEqual(
-    of(next, 'serve').map(({ piece }) => piece),
-    [1]
-  )
-})
-
-test('a request that is cancelled is not answered, and one being answered is stopped', () => {
-  const node = newNode({ ...DEFAULT_LIMITS, uploadStreams: 1 })
-  node.tell({ kind: 'ingest', ...start('blob', 2), held: Bits.full(2) })
-  node.hello('a', 'blob', [], 2)
-  for (const piece of [0, 1]) {
-    node.tell({ kind: 'want', peer: 'a', blob: 'blob', piece, urgency: 'background' })
-  }
-  node.tell({ kind: 'cancel', peer: 'a', blob: 'blob', piece: 1 })
-  const stopped = node.tell({ kind: 'cancel', peer: 'a', blob: 'blob', piece: 0 })
-  assert.deepEqual(
-    of(stopped, 'stop').map(({ piece }) => piece),
-    [0]
-  )
-  assert.deepEqual(of(stopped, 'serve'), [])
-})
-
-test('the most urgent is served first, and what is least urgent is not starved', () => {
-  const node = newNode({ ...DEFAULT_LIMITS, uploadStreams: 1, uploadQueue: 100 })
-  const pieces = 60
-  node.tell({ kind: 'ingest', ...start('blob', pieces), held: Bits.full(pieces) })
-  node.hello('a', 'blob', [], pieces)
-  const served: number[] = []
-  const want = (piece: number, urgency: Urgency) =>
-    note(node.tell({ kind: 'want', peer: 'a', blob: 'blob', piece, urgency }))
-  const note = (effects: readonly Effect[]) => {
-    for (const { piece } of of(effects, 'serve')) served.push(piece)
-  }
-  want(0, 'background')
-  want(1, 'background')
-  for (let piece = 2; piece < pieces; piece++) want(piece, 'awaited')
-  for (let turn = 0; turn < 20; turn++) {
-    note(node.tell({ kind: 'sent', peer: 'a', blob: 'blob', piece: served.at(-1) ?? 0 }))
-  }
-  assert.ok(served.indexOf(1) > 3 && served.indexOf(1) < 15, served.join())
-})
-
 test('news of pieces that the blob does not have is ignored', () => {
   const node = newNode()
   node.fetch('blob', 2)
@@ -289,43 +229,6 @@ test('news of pieces that the blob does not have is ignored', () => {
   assert.deepEqual([...(swarm?.links.get('a')?.have ?? [])], [0, 1])
   assert.deepEqual(swarm?.links.get('a')?.offers, [])
 })
-
-interface Node {
-  readonly schedule: Schedule
-  tell(event: Event): readonly Effect[]
-  at(afterMs: number, event: Event): readonly Effect[]
-  fetch(blob: string, pieces: number, urgency?: Urgency, order?: number): readonly Effect[]
-  hello(peer: string, blob: string, have: readonly number[], pieces: number): readonly Effect[]
-  drop(blob: string): void
-}
-
-/** A schedule whose time is in the hands of the test and whose chance is always the same. */
-function newNode(limits?: Limits): Node {
-  const schedule = newSchedule(limits)
-  let now = 0
-  const tell = (event: Event) => step(schedule, event, now, () => 0)
-  return {
-    schedule,
-    tell,
-    at(afterMs, event) {
-      now = Math.max(now, afterMs)
-      return tell(event)
-    },
-    fetch: (blob, pieces, urgency = 'background', order = 0) =>
-      tell({ kind: 'fetch', ...start(blob, pieces), held: new Bits(pieces), urgency, order }),
-    hello(peer, blob, have, pieces) {
-      const held = new Bits(pieces)
-      for (const piece of have) held.add(piece)
-      const met = tell({ kind: 'peer-up', peer })
-      return [...met, ...tell({ kind: 'hello', peer, blob, held, reply: false })]
-    },
-    drop: blob => void tell({ kind: 'drop', blob })
-  }
-}
-
-function of<Kind extends Effect['kind']>(effects: readonly Effect[], kind: Kind) {
-  return effects.filter((effect): effect is Extract<Effect, { kind: Kind }> => effect.kind === kind)
-}
 
 function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index)
