@@ -4,6 +4,7 @@ import { makeDirectories } from '../directories.ts'
 import { StarlingError } from '../errors.ts'
 import { type Contents, readContents, UnsoundIndex } from './contents.ts'
 import { CurrentLevel } from './current-level.ts'
+import { diskError } from './disk.ts'
 import type { RegisterChange } from './draft.ts'
 import { Fingerprint, type Prefix } from './fingerprint.ts'
 import { isForgettable } from './horizon.ts'
@@ -147,7 +148,8 @@ export class RecordIndex {
 
   /**
    * Makes changes visible, all at once. After a failure nothing of them is, but may be on disk:
-   * before anything else is committed the index has to be replaced.
+   * before anything else is committed the index has to be replaced. Throws `DISK_FULL` and
+   * `DISK_FAILED`.
    */
   async commit(changes: readonly RegisterChange[], place: Place): Promise<void> {
     const level = await this.#level.now
@@ -158,7 +160,7 @@ export class RecordIndex {
       this.#count(
         changes.map(({ name, before, heads }) => ({ name, before: heads, heads: before }))
       )
-      throw error
+      throw diskError(error, 'writing the record index')
     }
     this.#mark = place.mark
     this.#floor = place.floor

@@ -83,6 +83,18 @@ test('closing does not wait for an index that cannot be repaired', async t => {
   assert.deepEqual(await again.tag('app', 'v1'), tagWrite('app', 'v1'))
 })
 
+test('a start whose index takes no changes fails in our words, and the next has all', async t => {
+  const dataDir = await scratch(t)
+  const records = await openRecords(t, { dataDir, disk: diskWithoutRoom() })
+  refuseOnce(t)
+  await assert.rejects(records.write([tagWrite('app', 'v1')]), { code: 'UNAVAILABLE' })
+  await records.close()
+  refuseOnce(t)
+  await assert.rejects(openRecords(t, { dataDir }), { code: 'DISK_FAILED' })
+  const again = await openRecords(t, { dataDir })
+  assert.deepEqual(await again.tag('app', 'v1'), tagWrite('app', 'v1'))
+})
+
 /** Lets the next change of an index fail, after something was done to what is on disk. */
 function refuseOnce(t: TestContext, act: () => Promise<void> = async () => undefined): void {
   const refuse = async () => {
