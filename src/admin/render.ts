@@ -35,6 +35,10 @@ export function renderStatus(status: StatusDocument): string {
   return [
     ...lines,
     ...section('clocks that differ', clocks),
+    ...section(
+      'nodes that were reached and refuse this one',
+      status.refusedBy.map(({ address, reason }) => [address, reason])
+    ),
     ...section('peers', peers),
     ...farewell(status.peers),
     ...section('images', status.images.map(rowOf)),

@@ -8,6 +8,8 @@ export interface StatusDocument {
   readonly reason: string
   /** The members of the cluster except this one. */
   readonly peers: readonly PeerStatus[]
+  /** Addresses this node dials where somebody answers and does not let it in, each until it does. */
+  readonly refusedBy: readonly RefusedStatus[]
   /** How many members not gone should hold every image, this one included. */
   readonly holders: number
   readonly blobs: BlobsStatus
@@ -57,6 +59,13 @@ export interface PeerStatus {
   readonly connected: boolean
   /** Blobs it should hold and does not; `null` when that is not known. */
   readonly missing: number | null
+}
+
+export interface RefusedStatus {
+  /** `host:port` of a mesh. */
+  readonly address: string
+  /** Why, in words. */
+  readonly reason: string
 }
 
 export interface BlobsStatus {

@@ -34,6 +34,15 @@ export interface DiscoveryState {
   readonly configured: boolean
   /** Whether every configured source has answered, and with nobody but this node. */
   readonly answered: boolean
+  /** Addresses that were reached and did not let this node in, each until it does. */
+  readonly refusedBy: readonly RefusedDial[]
+}
+
+export interface RefusedDial {
+  /** `host:port`. */
+  readonly address: string
+  /** In words. */
+  readonly reason: string
 }
 
 /** How often it is looked whom to dial. */
@@ -56,7 +65,7 @@ const MAX_HEARD = 256
 const MAX_RESOLVED = 1_024
 
 type Attempt =
-  | { readonly kind: 'dialling' }
+  | { readonly kind: 'dialling'; readonly wasSelf: boolean }
   | { readonly kind: 'reached'; readonly id: string; readonly untilMs: number }
   | { readonly kind: 'self'; readonly untilMs: number }
   | { readonly kind: 'failed'; readonly retryMs: number; readonly untilMs: number }
@@ -77,6 +86,8 @@ export class Discovery {
   readonly #options: DiscoveryOptions
   readonly #resolve: Resolve
   readonly #attempts = new Map<string, Attempt>()
+  /** Why an address last refused us, in words. */
+  readonly #refusals = new Map<string, string>()
   readonly #resolutions = new Map<string, Resolution>()
   readonly #heard = new Set<string>()
   readonly #running = new Set<Promise<void>>()
@@ -111,7 +122,8 @@ export class Discovery {
     const { joins } = this.#options
     return {
       configured: joins.length > 0,
-      answered: joins.length > 0 && joins.every(join => this.#answeredWithUs(join))
+      answered: joins.length > 0 && joins.every(join => this.#answeredWithUs(join)),
+      refusedBy: this.#refusedBy()
     }
   }
 
@@ -136,7 +148,9 @@ export class Discovery {
       for (const address of this.#expand(parsed, now)) addresses.add(address)
     }
     for (const known of this.#attempts.keys()) {
-      if (!addresses.has(known)) this.#attempts.delete(known)
+      if (addresses.has(known)) continue
+      this.#attempts.delete(known)
+      this.#refusals.delete(known)
     }
     const reached = this.#options.reached()
     for (const address of addresses) {
@@ -172,9 +186,10 @@ export class Discovery {
 
   async #dial(address: string): Promise<void> {
     const before = this.#attempts.get(address)
-    this.#attempts.set(address, { kind: 'dialling' })
+    this.#attempts.set(address, { kind: 'dialling', wasSelf: before?.kind === 'self' })
     const outcome = await this.#options.dial(parseAddress(address))
     const now = this.#options.clock.monotonic()
+    if (outcome.kind !== 'failed') this.#refusals.delete(address)
     if (outcome.kind === 'peer') {
       // A peer that cuts us at once, again and again, is not to be dialled in a tight loop.
       const untilMs = now + this.#jittered(MIN_RETRY_MS)
@@ -186,10 +201,20 @@ export class Discovery {
       const retryMs = Math.min(MAX_RETRY_MS, last * 2)
       const untilMs = now + this.#jittered(retryMs)
       this.#attempts.set(address, { kind: 'failed', retryMs, untilMs })
-      if (!isCode(outcome.error, 'PEER_REFUSED')) {
+      if (isCode(outcome.error, 'PEER_REFUSED')) {
+        this.#refusals.set(address, outcome.error.message)
+      } else {
         this.#options.log.debug({ address, err: outcome.error }, 'dial failed')
       }
     }
+  }
+
+  /** Whoever dialled us from there since has let us in. */
+  #refusedBy(): readonly RefusedDial[] {
+    const reached = this.#options.reached()
+    return [...this.#refusals]
+      .filter(([address]) => !reached.has(address))
+      .map(([address, reason]) => ({ address, reason }))
   }
 
   async #resolveName(name: string): Promise<void> {
@@ -209,10 +234,13 @@ export class Discovery {
     if (join.kind === 'mdns') return false
     const { host, port } = join.address
     const hosts = isIp(host) ? [host] : (this.#resolutions.get(host)?.hosts ?? [])
-    return (
-      hosts.length > 0 &&
-      hosts.every(ip => this.#attempts.get(formatAddress({ host: ip, port }))?.kind === 'self')
-    )
+    return hosts.length > 0 && hosts.every(ip => this.#isSelf(formatAddress({ host: ip, port })))
+  }
+
+  /** Also while it is looked at again. */
+  #isSelf(address: string): boolean {
+    const attempt = this.#attempts.get(address)
+    return attempt?.kind === 'self' || (attempt?.kind === 'dialling' && attempt.wasSelf)
   }
 
   #jittered(ms: number): number {

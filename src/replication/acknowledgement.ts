@@ -62,7 +62,8 @@ export class Acknowledgement {
     const wanted = this.wantedCopies()
     const { confirmed, silent } = await this.#teller.tell(applied)
     const got = confirmed + 1
-    return [...notConfirmedBy(silent), ...(got < wanted ? [this.#short(got, wanted)] : [])]
+    const short = got < wanted ? [this.#short(got, wanted)] : this.#unmet(got)
+    return [...notConfirmedBy(silent), ...short]
   }
 
   /**
@@ -85,10 +86,9 @@ export class Acknowledgement {
     ])
     if (copies === 0) throw unavailable('no node that can be reached holds all of the image')
     const got = Math.min(copies, confirmed + 1)
-    if (got >= wanted) return notConfirmedBy(silent)
-    const words = this.#short(got, wanted)
-    this.#options.owed.add(image)
-    return [...notConfirmedBy(silent), words]
+    const short = got < wanted ? [this.#short(got, wanted)] : this.#unmet(got)
+    if (short.length > 0) this.#options.owed.add(image)
+    return [...notConfirmedBy(silent), ...short]
   }
 
   /** K' of design section 1: K, but no more than there are members that should hold everything. */
@@ -97,6 +97,18 @@ export class Acknowledgement {
     const others = mesh.peers().filter(peer => peer.state !== 'gone' && peer.hold === 'all')
     const holders = others.length + (hold === 'all' ? 1 : 0)
     return copies === 'all' ? holders : Math.min(copies, holders)
+  }
+
+  /**
+   * How many copies an image is owed: K', but K for a node that is to join others and has met nobody
+   * yet. It takes itself for the whole cluster only because it waited long enough.
+   */
+  owedCopies(): number {
+    const { copies, mesh } = this.#options
+    const { configured, answered } = mesh.discovery()
+    const hasMetNobody = configured && !answered && mesh.peers().length === 0
+    if (!hasMetNobody) return this.wantedCopies()
+    return copies === 'all' ? 2 : copies
   }
 
   /**
@@ -184,6 +196,19 @@ export class Acknowledgement {
       `stored on ${got} of ${wanted} nodes; still being copied to ${left.length > 0 ? names(left) : 'this one'}: push again to wait on`,
       { retryAfterSeconds: 1 }
     )
+  }
+
+  /** In words, that a node which is the whole cluster as far as it knows was told of others. */
+  #unmet(got: number): string[] {
+    const owed = this.owedCopies()
+    if (got >= owed) return []
+    this.#options.log.warn(
+      { copies: got, wanted: owed },
+      'write acknowledged by a node that has met no other'
+    )
+    return [
+      `stored on ${got} of ${owed} nodes, because this one has reached none of those it is to join`
+    ]
   }
 
   #short(got: number, wanted: number): string {

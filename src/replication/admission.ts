@@ -68,7 +68,7 @@ export class Admission {
     this.requireStaying()
     if (!this.#options.cluster.mustNotWrite()) return
     throw unavailable(
-      'this node is still catching up with the cluster and changes no manifests yet'
+      `this node changes no manifests yet: ${this.#options.cluster.readiness().reason}`
     )
   }
 

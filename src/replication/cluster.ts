@@ -246,6 +246,8 @@ export class Cluster {
         levelAtMs: levels.get(id),
         stalledMs: this.#stalledMs(id, nowMs)
       })),
+      away: members.length - live.length,
+      refusedBy: discovery.refusedBy,
       isolatedSinceMs: this.#isolatedSinceMs,
       failure: records.failure?.message,
       missing,

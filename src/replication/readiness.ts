@@ -1,4 +1,5 @@
 import type { Digest } from '../digest.ts'
+import type { RefusedDial } from '../mesh/discovery.ts'
 
 /**
  * Whether this node is ready, as a pure state machine (design, section 8): its records are level
@@ -25,6 +26,10 @@ export interface ReadinessFacts {
     /** For how long it has been live and its records have not moved, towards standing level. */
     readonly stalledMs: number
   }[]
+  /** Known members that are not heard now. */
+  readonly away: number
+  /** Where somebody was reached who does not let this node in. */
+  readonly refusedBy: readonly RefusedDial[]
   /** Since when no member has been heard; `undefined` while some member is live or none is known. */
   readonly isolatedSinceMs: number | undefined
   /** Why this node can write no records, in words; `undefined` while it can. */
@@ -79,12 +84,24 @@ export function explainReadiness(state: Readiness, facts: ReadinessFacts): strin
     case 'seeking': {
       if (facts.live.length === 0) {
         const leftMs = Math.max(0, facts.aloneAfterMs - (facts.nowMs - state.sinceMs))
-        return `no other node has been reached; alone after ${Math.ceil(leftMs / 1000)} s more`
+        const who = facts.away > 0 ? 'all other nodes are away' : 'no other node has been reached'
+        const then = `pushes are taken alone after ${Math.ceil(leftMs / 1000)} s more`
+        return [who, ...refusalWords(facts.refusedBy), then].join('; ')
       }
       const behind = facts.live.filter(({ levelAtMs }) => !isSince(levelAtMs, state.sinceMs))
       return `records not yet level with ${behind.length} of ${facts.live.length} live members`
     }
   }
+}
+
+/** So many addresses are named; a name that resolves to a whole cluster gives one for each node. */
+const MAX_NAMED = 3
+
+function refusalWords(refusedBy: readonly RefusedDial[]): string[] {
+  const named = refusedBy.slice(0, MAX_NAMED)
+  const words = named.map(({ address, reason }) => `${address} refuses this node: ${reason}`)
+  const more = refusedBy.length - named.length
+  return more > 0 ? [...words, `${more} more refuse it`] : words
 }
 
 function isLevel(sinceMs: number, facts: ReadinessFacts): boolean {

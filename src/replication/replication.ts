@@ -167,7 +167,8 @@ export class Replication {
     const wantedCopies = () => acknowledgement.wantedCopies()
     this.#owed = owed
     this.#repair = new Repair({
-      ...{ owed, mesh, records, hold: question, wantedCopies, log },
+      ...{ owed, mesh, records, hold: question, log },
+      wantedCopies: () => acknowledgement.owedCopies(),
       copies: this.#copies
     })
     this.#pace = new IngestPace({

@@ -80,6 +80,7 @@ export class Report {
         .peers()
         .filter(({ state }) => state !== 'gone')
         .map(describePeer),
+      refusedBy: mesh.discovery().refusedBy,
       holders: this.#holders(),
       blobs: { held: count, missing: inventory.missing().size, bytesHeld: bytes },
       images: await this.#images(page),

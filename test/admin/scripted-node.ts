@@ -40,6 +40,7 @@ export const STATUS: StatusDocument = {
       missing: null
     }
   ],
+  refusedBy: [],
   holders: 2,
   blobs: { held: 3, missing: 1, bytesHeld: 5 * 1024 * 1024 },
   images: [{ repository: 'team/app', tag: 'v1', digest: DIGEST, bytes: 5_000_000, copies: 2 }],

@@ -18,6 +18,12 @@ test('a node with another secret connects to nothing and learns nothing, and bot
 
   const status = await stranger.status()
   assert.equal(status.ready, false)
+  // Who is refused says by whom and why, for as long as it is.
+  assert.ok(status.reason.includes(`${members[0].mesh} refuses this node: ${REFUSED}`))
+  assert.deepEqual(
+    status.refusedBy,
+    join.map(address => ({ address, reason: REFUSED }))
+  )
   assert.deepEqual(status.peers, [])
   assert.deepEqual(status.images, [])
   assert.equal(status.blobs.held + status.blobs.missing, 0)

@@ -114,7 +114,7 @@ test('a node whose join finds nobody is not ready, and does not call a name unkn
   // HEAD of a blob asks whether it must be pushed: 200 or 404, nothing else.
   assert.equal(await node.statusCode(`/v2/app/blobs/${UNKNOWN}`, { method: 'HEAD' }), 404)
   const image = makeImage([10])
-  await assert.rejects(node.push('app', 'one', image), /503.*still catching up/s)
+  await assert.rejects(node.push('app', 'one', image), /503.*no other node has been reached/s)
 })
 
 test('a node whose join finds nobody is alone after its time, and then knows what is unknown', async t => {
@@ -124,6 +124,11 @@ test('a node whose join finds nobody is alone after its time, and then knows wha
   assert.equal(await node.statusCode('/v2/app/manifests/one'), 404)
   await node.push('app', 'one', makeImage([10]))
   assert.equal(await node.statusCode('/v2/app/manifests/one'), 200)
+  const { degraded } = await node.status()
+  assert.deepEqual(
+    degraded.map(({ repository, tag }) => `${repository}:${tag}`),
+    ['app:one']
+  )
 })
 
 test('above its disk limit a node takes no push, says so, and still serves and is ready', async t => {

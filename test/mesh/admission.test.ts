@@ -19,6 +19,19 @@ test('with a different secret a node connects to nothing, and both logs say so',
   assert.deepEqual([a.peers(), b.peers()], [[], []])
   assert.equal(b.discovery().answered, false)
   assert.equal(b.discovery().alone, false)
+  await until(() => b.discovery().refusedBy.length > 0)
+  assert.deepEqual(b.discovery().refusedBy, [{ address: a.address, reason: REFUSAL }])
+})
+
+test('an address refuses a node until it lets it in', async context => {
+  const flock = new Flock(context)
+  const a = await flock.add('a')
+  let secret = OTHER
+  const b = await flock.add('b', { join: [a.address], keys: () => [secret] })
+  await until(() => b.discovery().refusedBy.length > 0)
+  secret = SECRET
+  await until(() => allLive([a, b]))
+  assert.deepEqual(b.discovery().refusedBy, [])
 })
 
 test('a secret rotates: the new one is accepted while the old one is still dialled with', async context => {

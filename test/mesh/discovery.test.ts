@@ -13,17 +13,26 @@ test('a node that is to join only itself knows that it is alone', async context 
   const listen = { host: '127.0.0.1', port }
   const a = await flock.add('a', { listen, join: [`127.0.0.1:${port}`] })
   await until(() => a.discovery().answered)
-  assert.deepEqual(a.discovery(), { configured: true, answered: true, alone: true })
+  assert.deepEqual(a.discovery(), {
+    ...{ configured: true, answered: true, alone: true },
+    refusedBy: []
+  })
 })
 
 test('a node with nothing to join is alone; one whose join does not answer cannot know', async context => {
   const flock = new Flock(context)
   const a = await flock.add('a')
-  assert.deepEqual(a.discovery(), { configured: false, answered: false, alone: true })
+  assert.deepEqual(a.discovery(), {
+    ...{ configured: false, answered: false, alone: true },
+    refusedBy: []
+  })
   const address = a.address
   await a.close()
   const b = await flock.add('b', { join: [address] })
-  assert.deepEqual(b.discovery(), { configured: true, answered: false, alone: false })
+  assert.deepEqual(b.discovery(), {
+    ...{ configured: true, answered: false, alone: false },
+    refusedBy: []
+  })
 })
 
 test('a DNS name is dialled at all its addresses, and is asked again', async context => {

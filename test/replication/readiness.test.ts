@@ -20,6 +20,8 @@ function facts(some: Partial<ReadinessFacts> = {}): ReadinessFacts {
     nothingToJoin: false,
     discoveredAlone: false,
     live: [],
+    away: 0,
+    refusedBy: [],
     isolatedSinceMs: undefined,
     failure: undefined,
     missing: new Map(),
@@ -49,6 +51,21 @@ test('a node that reaches nobody is ready only after alone-after, and says how l
   assert.deepEqual(stepReadiness(state, early), state)
   assert.match(explainReadiness(state, early), /alone after 1 s more/)
   assert.deepEqual(stepReadiness(state, facts({ nowMs: 160_000 })), READY)
+})
+
+test('the reason tells nobody reached from nobody left, and names who refuses this node', () => {
+  const state = startReadiness(100_000)
+  const reason = (some: Partial<ReadinessFacts>) => explainReadiness(state, facts(some))
+  assert.equal(
+    reason({ away: 2 }),
+    'all other nodes are away; pushes are taken alone after 60 s more'
+  )
+  const refusedBy = [1, 2, 3, 4, 5].map(port => ({ address: `10.0.0.1:${port}`, reason: 'so' }))
+  assert.equal(
+    reason({ refusedBy: refusedBy.slice(0, 1) }),
+    'no other node has been reached; 10.0.0.1:1 refuses this node: so; pushes are taken alone after 60 s more'
+  )
+  assert.match(reason({ refusedBy }), /10\.0\.0\.1:3 refuses this node: so; 2 more refuse it; /)
 })
 
 test('the records have to be level with every live member, since the node began to seek', () => {
