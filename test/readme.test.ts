@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { Command } from 'commander'
 import { addAdminCommands } from '../src/admin/commands/program.ts'
 import { settingsTable } from '../src/config.ts'
+import { hostsToml } from './helpers/hosts-toml.ts'
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname
 
@@ -37,6 +38,13 @@ test('the flags of each command in the README are those it has', async () => {
     const shown = [...row.matchAll(/`(--[a-z-]+)/g)].map(([, flag]) => flag)
     assert.deepEqual(new Set(shown), new Set(own), command.name())
   }
+})
+
+test('hosts.toml is the same in both guides, and of a form that containerd 1.6 reads', async () => {
+  const toml = await hostsToml('127.0.0.1:5050')
+  assert.equal(await hostsToml('127.0.0.1:5050', 'daemonset/README.md'), toml)
+  // Without a table of hosts 1.6 refuses the file, and asks the internet (containerd issue 10027).
+  assert.match(toml, /^server = "http:\/\/127\.0\.0\.1:5050"\n\[host\]/m)
 })
 
 /** Which node is asked, the same way for all. */

@@ -12,8 +12,10 @@ import { systemClock } from '../clock.ts'
 import { StarlingError } from '../errors.ts'
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url))
-/** A node opens its ports within a second or two, even on a busy machine. */
-const START_TIMEOUT_MS = 30_000
+/** A node opens its ports within a second or two; a machine may be busy with fifty other things. */
+const START_TIMEOUT_MS = 120_000
+/** Of what a node that did not start has said, the end: the error is among the last lines. */
+const SHOWN_LOG_BYTES = 4_096
 const POLL_MS = 25
 const LOOPBACK = '127.0.0.1'
 
@@ -79,18 +81,20 @@ export class NodeProcess {
     const [command = process.execPath, ...rest] = [...(options.within ?? []), ...serve]
     const child = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] })
     child.stderr?.pipe(createWriteStream(`${dataDir}.log`, { flags: 'a' }))
+    const said = lastOf(child)
+    const closed = new Promise(resolve => child.once('close', resolve))
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null
     const deadline = systemClock.monotonic() + START_TIMEOUT_MS
-    while (
-      systemClock.monotonic() < deadline &&
-      child.exitCode === null &&
-      child.signalCode === null
-    ) {
+    while (systemClock.monotonic() < deadline && !hasEnded()) {
       const addresses = await readAddresses(listening)
       if (addresses !== undefined) return new NodeProcess(name, dataDir, child, addresses)
       await delay(POLL_MS)
     }
+    const why = hasEnded() ? 'it ended' : `nothing listened after ${START_TIMEOUT_MS / 1000} s`
     child.kill('SIGKILL')
-    throw new StarlingError('UNAVAILABLE', `node ${name} did not start: see ${dataDir}.log`)
+    await closed
+    // The demo deletes the log with the rest, so the message carries what matters of it.
+    throw new StarlingError('UNAVAILABLE', `node ${name} did not start: ${why}\n${said()}`)
   }
 
   get pid(): number {
@@ -134,6 +138,15 @@ export class NodeProcess {
     this.#child.kill(signal)
     await exited
   }
+}
+
+/** What a process has written last to its standard error. */
+function lastOf(child: ChildProcess): () => string {
+  let last = ''
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    last = (last + text).slice(-SHOWN_LOG_BYTES)
+  })
+  return () => last.trimEnd()
 }
 
 async function readAddresses(file: string): Promise<NodeAddresses | undefined> {

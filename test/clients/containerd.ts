@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Child } from '../helpers/child.ts'
 import { run } from '../helpers/command.ts'
+import { hostsToml } from '../helpers/hosts-toml.ts'
 import { Fatal, until } from '../helpers/until.ts'
 import { ImageService } from './cri.ts'
 import type { Login } from './logins.ts'
@@ -47,18 +48,18 @@ export class Containerd {
 
   /**
    * Sends pulls of images of `host` to a mirror at `address` and nowhere else: with the mirror as
-   * the server too, containerd never asks the host itself, as in an air gap.
+   * the server, containerd never asks the host itself, as in an air gap. The file is the README's.
    *
    * @param login sent with every request, as a node that has no pull secrets is set up
    */
   async mirror(host: string, address: string, login?: Login): Promise<void> {
     const directory = join(this.#directory, 'certs.d', host)
     await mkdir(directory, { recursive: true })
-    const url = `"http://${address}"`
-    const toml = `server = ${url}\n\n[host.${url}]\n  capabilities = ["pull", "resolve"]\n`
+    const toml = await hostsToml(address)
     const basic = login && Buffer.from(`${login.user}:${login.password}`).toString('base64')
-    const header = basic && `  [host.${url}.header]\n    Authorization = "Basic ${basic}"\n`
-    await writeFile(join(directory, 'hosts.toml'), toml + (header ?? ''))
+    const table = `[host."http://${address}"]\n  capabilities = ["pull", "resolve"]\n`
+    const header = `  [host."http://${address}".header]\n    Authorization = "Basic ${basic}"\n`
+    await writeFile(join(directory, 'hosts.toml'), basic ? toml + table + header : toml)
   }
 
   /** Runs a command in a container of an image it has, and gives what the command printed. */
