@@ -180,8 +180,15 @@ async function openAll(config: Config, log: Log, closers: Closers): Promise<Runn
     )
   })
   transfer.servePieces(replication.pieceDesk)
+  const opened = Promise.withResolvers<void>()
+  opened.promise.catch(() => undefined)
+  const parts = { porter, replication, transfer, metrics, opened: opened.promise, log }
+  // Every port before the mesh is joined: who cannot have them all is nobody's member.
+  const doors = await openDoors(config, parts, closers)
+  closers.add(() => opened.reject(new StarlingError('UNAVAILABLE', 'this node did not start')))
   await mesh.start()
   await replication.start()
+  opened.resolve()
   closing(
     new Scrub({
       ...{ dataDir, blobs, clock, log },
@@ -190,9 +197,8 @@ async function openAll(config: Config, log: Log, closers: Closers): Promise<Runn
     })
   ).start()
 
-  const parts = { porter, replication, transfer, metrics, log }
   const listening: Listening = {
-    ...(await openDoors(config, parts, closers)),
+    ...doors,
     mesh: mesh.address,
     transfer: dialable(mesh.address, transfer.port)
   }

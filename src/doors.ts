@@ -60,6 +60,8 @@ export async function openDoors(
     readonly replication: Replication
     readonly transfer: TransferServer
     readonly metrics: Metrics
+    /** What is asked of the registry waits for this. */
+    readonly opened: Promise<void>
     readonly log: Log
   },
   closers: Closers
@@ -73,6 +75,7 @@ export async function openDoors(
   const bytes = byteCounters(metrics, 'registry')
   const registry = await RegistryServer.open({
     listen: config.registry,
+    opened: parts.opened,
     content: replication.content,
     homes: replication.uploadHomes,
     deputy: config.hold === 'none' ? replication.deputies : undefined,

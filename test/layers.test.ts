@@ -7,7 +7,17 @@ import { test } from 'node:test'
  * Who may import what of `src` (README, "Development"): top to bottom and never back. A folder is
  * named after itself, a file at the root of `src` without its ending.
  */
-const BASE = ['digest', 'errors', 'clock', 'log', 'cache', 'deadline', 'directories', 'small-file']
+const BASE = [
+  'digest',
+  'errors',
+  'clock',
+  'log',
+  'cache',
+  'deadline',
+  'directories',
+  'small-file',
+  'listen-error'
+]
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
 const SHARED = [...BASE, 'json', 'manifest', 'metrics', 'happening']
@@ -41,6 +51,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   happening: BASE,
   digest: BASE,
   errors: BASE,
+  'listen-error': BASE,
   clock: BASE,
   'data-dir': BASE,
   deadline: [],

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type FastifyInstance, fastify } from 'fastify'
 import { StarlingError, systemCode } from '../errors.ts'
+import { cannotListen } from '../listen-error.ts'
 import type { Log } from '../log.ts'
 import { addGate, type Gate } from './gate.ts'
 import type { Introspection } from './introspection.ts'
@@ -67,7 +68,8 @@ export class AdminServer {
       log.debug({ path: request.url, error: error.message }, 'admin request failed')
     })
     await app.listen({ ...listen }).catch((cause: unknown) => {
-      const message = `${refusalOf(listen)}: ${systemCode(cause) ?? cause}`
+      if (!('path' in listen)) throw cannotListen('--admin', `${listen.host}:${listen.port}`, cause)
+      const message = `cannot listen on ${listen.path}: ${systemCode(cause) ?? cause}`
       throw new StarlingError('CONFIG_INVALID', message, { cause })
     })
     const address = app.server.address()
@@ -86,10 +88,4 @@ function passRegistry(app: FastifyInstance, registry: RegistryHandler): void {
     reply.hijack()
     registry(request.raw, reply.raw)
   })
-}
-
-function refusalOf(listen: AdminServerOptions['listen']): string {
-  return 'path' in listen
-    ? `cannot listen on ${listen.path}`
-    : `--admin: cannot listen on ${listen.host}:${listen.port}`
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { StarlingError } from '../errors.ts'
+import { cannotListen } from '../listen-error.ts'
 import { formatAddress } from './address.ts'
 import type { Channel, ChannelLimits, MessageHandler } from './channel.ts'
 import { Discovery } from './discovery.ts'
@@ -53,7 +54,7 @@ export class Mesh {
     const refusals = new Refusals(options.clock, options.log)
     const protector = new Protector({
       keys: () => options.secrets.keys(),
-      onRefused: (connection, reason) => refusals.say(connection, reason),
+      onFailed: (connection, failure) => refusals.say(connection, failure),
       ...(options.onBytes && { onBytes: options.onBytes }),
       ...(options.handshakeTimeoutMs === undefined ? {} : { timeoutMs: options.handshakeTimeoutMs })
     })
@@ -155,12 +156,7 @@ export class Mesh {
     try {
       await this.#node.start()
     } catch (cause) {
-      const where = formatAddress(this.#options.listen)
-      throw new StarlingError(
-        'CONFIG_INVALID',
-        `--mesh: cannot listen on ${where}, which is taken or not an address of this machine`,
-        { cause }
-      )
+      throw cannotListen('--mesh', formatAddress(this.#options.listen), cause)
     }
     this.#address.bound(listeningPort(this.#node) ?? this.#options.listen.port)
     this.#gossip.start()

@@ -3,13 +3,13 @@ import type { AbortOptions, ConnectionProtector, MessageStream } from '@libp2p/i
 import { type ByteStream, byteStream } from '@libp2p/utils'
 import { StarlingError } from '../errors.ts'
 import { type CipherKeys, CipherStream, type CountBytes } from './cipher-stream.ts'
-import { REFUSAL } from './refusals.ts'
+import { type HandshakeFailure, REFUSAL, SLOW } from './refusals.ts'
 
 export interface ProtectorOptions {
   /** Stretched secrets: the first to dial with, all to accept. Asked anew for each connection. */
   readonly keys: () => readonly Buffer[]
-  /** Told of each connection that failed the handshake; `reason` says where. */
-  readonly onRefused: (connection: MessageStream, reason: string) => void
+  /** Told of each connection that failed the handshake, but for those that only went away. */
+  readonly onFailed: (connection: MessageStream, failure: HandshakeFailure) => void
   readonly timeoutMs?: number
   /** Told of all bytes after the handshake. */
   readonly onBytes?: CountBytes
@@ -61,14 +61,14 @@ export class Protector implements ConnectionProtector {
           : await this.#accept(bytes, progress, signal)
       return new CipherStream(bytes.unwrap(), keys, this.#options.onBytes)
     } catch (error) {
-      // A probe that connects and leaves without a word is no news; everything else is.
-      const flooded = error instanceof Error && error.name === 'StreamBufferError'
-      const closed = connection.status !== 'open' && !flooded && !limit.aborted
-      const left = closed && progress.at === 'the preamble'
-      if (!left && options.signal?.aborted !== true) {
-        this.#options.onRefused(connection, `at ${progress.at}`)
+      const kind = failureOf(error, connection, progress, limit)
+      const at = progress.at
+      if (kind !== 'left' && options.signal?.aborted !== true) {
+        this.#options.onFailed(connection, { kind, at })
       }
-      throw new StarlingError('PEER_REFUSED', REFUSAL, { cause: error })
+      if (kind === 'refused') throw new StarlingError('PEER_REFUSED', REFUSAL, { cause: error })
+      const words = kind === 'slow' ? SLOW : 'peer hung up during the handshake'
+      throw new StarlingError('PEER_FAILED', words, { cause: error })
     }
   }
 
@@ -81,7 +81,8 @@ export class Protector implements ConnectionProtector {
     const nonces = Buffer.concat([mine, theirs])
     await bytes.write(prove(key, 'dialler', nonces), { signal })
     const proof = await readBytes(bytes, PROOF_BYTES, signal)
-    if (!timingSafeEqual(proof, prove(key, 'listener', nonces))) throw new Error('wrong proof')
+    if (!timingSafeEqual(proof, prove(key, 'listener', nonces)))
+      throw new WrongAnswer('wrong proof')
     const { dialler, listener } = deriveKeys(key, nonces)
     return { send: dialler, receive: listener }
   }
@@ -95,7 +96,7 @@ export class Protector implements ConnectionProtector {
     const key = this.#options
       .keys()
       .find(candidate => timingSafeEqual(proof, prove(candidate, 'dialler', nonces)))
-    if (key === undefined) throw new Error('wrong proof')
+    if (key === undefined) throw new WrongAnswer('wrong proof')
     await bytes.write(prove(key, 'listener', nonces), { signal })
     const { dialler, listener } = deriveKeys(key, nonces)
     return { send: listener, receive: dialler }
@@ -105,12 +106,30 @@ export class Protector implements ConnectionProtector {
 type Bytes = ByteStream<MessageStream>
 
 interface Progress {
-  at: 'the preamble' | 'the proof'
+  at: HandshakeFailure['at']
+}
+
+/** The peer answered, and not as a holder of the secret does. */
+class WrongAnswer extends Error {}
+
+/** Who is merely slow, or gone, is not to be taken for one with another secret. */
+function failureOf(
+  error: unknown,
+  connection: MessageStream,
+  { at }: Progress,
+  limit: AbortSignal
+): HandshakeFailure['kind'] | 'left' {
+  const flooded = error instanceof Error && error.name === 'StreamBufferError'
+  if (error instanceof WrongAnswer || flooded) return 'refused'
+  if (limit.aborted) return 'slow'
+  // A listener hangs up on a proof that it does not accept. A dialler that hangs up before it gave
+  // one is a probe, or has waited for us for too long.
+  return connection.direction === 'outbound' && at === 'the proof' ? 'refused' : 'left'
 }
 
 async function readNonce(bytes: Bytes, progress: Progress, signal: AbortSignal): Promise<Buffer> {
   const preamble = await readBytes(bytes, PREAMBLE.length, signal)
-  if (!preamble.equals(PREAMBLE)) throw new Error('wrong preamble')
+  if (!preamble.equals(PREAMBLE)) throw new WrongAnswer('wrong preamble')
   progress.at = 'the proof'
   return readBytes(bytes, NONCE_BYTES, signal)
 }

@@ -6,13 +6,22 @@ import { type Address, formatAddress, fromMultiaddr } from './address.ts'
 /** What both ends say when the handshake fails; operators search for these words. */
 export const REFUSAL = 'different cluster secret, or not Starling'
 
+/** What is said of a peer that may well be of this cluster, and too busy to answer. */
+export const SLOW = 'peer did not answer the handshake in time'
+
+/** How a handshake failed, and where in it. */
+export interface HandshakeFailure {
+  readonly kind: 'refused' | 'slow'
+  readonly at: 'the preamble' | 'the proof'
+}
+
 /** Says the same of one peer at most this often: a wrong secret is redialled every few seconds. */
 const REPEAT_MS = 60_000
 
 /** Peers remembered; beyond it the oldest is forgotten and may be logged again. */
 const MAX_REMEMBERED = 256
 
-/** Logs refused peers, each seldom, so that a stranger cannot fill the log. */
+/** Logs peers that failed the handshake, each seldom, so that a stranger cannot fill the log. */
 export class Refusals {
   readonly #clock: Clock
   readonly #log: Log
@@ -23,13 +32,12 @@ export class Refusals {
     this.#log = log
   }
 
-  /** @param reason where in the handshake it failed. */
-  say(connection: MessageStream, reason: string): void {
+  say(connection: MessageStream, { kind, at }: HandshakeFailure): void {
     const { direction } = connection
     const address = addressOf(connection)
     const remote = address === undefined ? 'unknown' : formatAddress(address)
     // The port of a peer that dialled is new each time.
-    const key = `${direction} ${direction === 'inbound' ? address?.host : remote}`
+    const key = `${kind} ${direction} ${direction === 'inbound' ? address?.host : remote}`
     const now = this.#clock.monotonic()
     const saidAt = this.#saidAt.get(key)
     if (saidAt !== undefined && now - saidAt < REPEAT_MS) return
@@ -39,7 +47,8 @@ export class Refusals {
       if (this.#saidAt.size <= MAX_REMEMBERED) break
       this.#saidAt.delete(oldest)
     }
-    this.#log.warn({ direction, remote, reason }, `peer refused: ${REFUSAL}`)
+    const words = kind === 'slow' ? SLOW : `peer refused: ${REFUSAL}`
+    this.#log.warn({ direction, remote, reason: `at ${at}` }, words)
   }
 }
 

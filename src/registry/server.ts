@@ -2,7 +2,7 @@ import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type Clock, systemClock } from '../clock.ts'
-import { StarlingError, systemCode } from '../errors.ts'
+import { cannotListen } from '../listen-error.ts'
 import type { Log } from '../log.ts'
 import { type Access, OPEN_ACCESS, wantedBy } from './access.ts'
 import { answerError, refuse } from './answer.ts'
@@ -41,6 +41,11 @@ export interface RequestReport {
 
 export interface RegistryOptions {
   readonly listen: readonly ListenAddress[]
+  /**
+   * Requests wait until it resolves, so that the port can be had before there is anything to answer
+   * with; where it rejects they are refused with that. Not at all if not given.
+   */
+  readonly opened?: Promise<void>
   readonly content: Content
   /** Who may do what; everybody everything if not given. */
   readonly access?: Access
@@ -158,7 +163,13 @@ function createApp(
   // Bodies are read by the routes, as streams, whatever their type: crane sends an empty body as JSON.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  let { opened } = options
+  const forget = () => {
+    opened = undefined
+  }
+  opened?.then(forget, () => undefined)
   app.addHook('onRequest', async (request, reply) => {
+    if (opened !== undefined) await opened
     reply.header('docker-distribution-api-version', 'registry/2.0')
     reply.header('x-content-type-options', 'nosniff')
     const namespace = namespaceOf(request.url)
@@ -223,9 +234,7 @@ function reportOnClose(
 async function listen(server: Server, address: ListenAddress): Promise<ListenAddress> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', cause => {
-      const where = `${address.host}:${address.port}`
-      const message = `--registry: cannot listen on ${where}: ${systemCode(cause) ?? cause}`
-      reject(new StarlingError('CONFIG_INVALID', message, { cause }))
+      reject(cannotListen('--registry', `${address.host}:${address.port}`, cause))
     })
     server.listen({ host: address.host, port: address.port }, resolve)
   })

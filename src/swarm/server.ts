@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls'
-import { StarlingError, systemCode } from '../errors.ts'
+import { StarlingError } from '../errors.ts'
+import { cannotListen } from '../listen-error.ts'
 import type { Log } from '../log.ts'
 import type { Credentials } from './certificate.ts'
 import { Gate } from './gate.ts'
@@ -85,10 +86,7 @@ export class TransferServer {
     try {
       await server.#listen()
     } catch (cause) {
-      const where = `${options.host}:${options.port}`
-      const reason = systemCode(cause) ?? 'unknown reason'
-      const message = `--transfer: cannot listen on ${where}: ${reason}`
-      throw new StarlingError('CONFIG_INVALID', message, { cause })
+      throw cannotListen('--transfer', `${options.host}:${options.port}`, cause)
     }
     return server
   }

@@ -29,8 +29,11 @@ export interface NodeSettings {
   readonly full?: boolean
   /** Another directory than the one that goes with the name. */
   readonly data?: string
-  /** The address of a node that ran before, for those who joined through it. */
+  /** Where to listen, if not on free ports; the mesh so that those who joined through it find it. */
   readonly mesh?: string
+  readonly registry?: readonly string[]
+  readonly admin?: string
+  readonly transfer?: string
 }
 
 const LOOK_MS = 20
@@ -120,6 +123,14 @@ export class Node {
 
   get mesh(): string {
     return this.#daemon.listening.mesh
+  }
+
+  get admin(): string {
+    return this.#daemon.listening.admin
+  }
+
+  get transfer(): string {
+    return this.#daemon.listening.transfer
   }
 
   /** Its log, one JSON object a line. */
