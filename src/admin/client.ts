@@ -5,7 +5,7 @@ import { controlSocket } from './control.ts'
 import type { ImagePage, ImageReference } from './introspection.ts'
 import { ask, linesOf, type Question } from './line-stream.ts'
 import { formatReference } from './reference.ts'
-import { locked, refusal, unreachable } from './refusal.ts'
+import { isOfRegistry, locked, refusal, unreachable, wrongPort } from './refusal.ts'
 import type { CopiesDocument, StatusDocument } from './status.ts'
 
 /** A node that answers takes milliseconds; one that is stopped or hung would never. */
@@ -86,6 +86,7 @@ async function getJson(get: Question): Promise<unknown> {
     const body = await readBody(response)
     if (response.statusCode === 200) return JSON.parse(body)
     const { statusCode } = response
+    if (isOfRegistry(response)) throw wrongPort(get.where, 'admin')
     if (statusCode === 401 || statusCode === 403) throw locked(get.where, statusCode, get.url)
     throw refusal(get.where, `it answered ${statusCode}`)
   } catch (cause) {

@@ -2,7 +2,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { createInterface } from 'node:readline'
 import { StarlingError } from '../errors.ts'
-import { locked, refusal, unreachable } from './refusal.ts'
+import { isOfRegistry, locked, refusal, unreachable, wrongPort } from './refusal.ts'
 
 /** A question to a node, through a socket or at a URL. */
 export interface Question {
@@ -41,6 +41,7 @@ export async function* linesOf(
     const either = AbortSignal.any([signal, silence.signal])
     const response = await ask({ ...question, signal: either })
     const { statusCode } = response
+    if (isOfRegistry(response)) throw wrongPort(where, 'admin')
     if (statusCode === 401 || statusCode === 403) throw locked(where, statusCode, question.url)
     if (statusCode !== 200) throw refusal(where, `it answered ${statusCode}`)
     for await (const line of createInterface(response)) {

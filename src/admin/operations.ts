@@ -35,7 +35,10 @@ export interface CollectionDocument {
   /** Called for by nothing for long enough: removed, unless something is in the way. */
   readonly due: BlobSum
   readonly swept: BlobSum
-  /** Every decision but those on blobs that an image needs, as far as they fit. */
+  /**
+   * Every decision but those on blobs that an image needs, as far as they fit; of a dry run also
+   * the images that no tag points at.
+   */
   readonly explained: readonly ExplainedBlob[]
   /** How many more there are. */
   readonly unexplained: number

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import { isAbsolute } from 'node:path'
 import { StarlingError, systemCode } from '../errors.ts'
 
@@ -5,6 +6,20 @@ import { StarlingError, systemCode } from '../errors.ts'
 export function refusal(where: string, what: string, cause?: unknown): StarlingError {
   const message = `what listens at ${where} is not a node of this version: ${what}`
   return new StarlingError('UNSUPPORTED', message, { cause })
+}
+
+/** Every answer of a registry says so (distribution-spec, "Legacy Docker support HTTP headers"). */
+export function isOfRegistry({ headers }: IncomingMessage): boolean {
+  return headers['docker-distribution-api-version'] !== undefined
+}
+
+/** Commands that ask about a node talk to its admin port, those that move images to its registry. */
+export function wrongPort(where: string, wanted: 'admin' | 'registry'): StarlingError {
+  const message =
+    wanted === 'admin'
+      ? `${where} is a registry; here --url takes the admin address of a node, whose port is 5051 unless set`
+      : `${where} is no registry; here --url takes the registry address of a node, whose port is 5050 unless set`
+  return new StarlingError('UNSUPPORTED', message)
 }
 
 /** The user and the password of a URL are sent as HTTP Basic. */

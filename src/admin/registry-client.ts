@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { StarlingError } from '../errors.ts'
 import { controlSocket } from './control.ts'
-import { locked, unreachable } from './refusal.ts'
+import { isOfRegistry, locked, unreachable, wrongPort } from './refusal.ts'
 import { RepositoryClient } from './repository-client.ts'
 
 /** The registry of a node. */
@@ -47,9 +47,10 @@ export class RegistryClient {
     const through = this.#socketPath !== undefined && { socketPath: this.#socketPath }
     const sent = request(url, { ...through, method, headers, signal, agent: false })
     sent.once('error', reject).once('response', response => {
-      if (response.statusCode !== 401) return resolve(response)
+      const isElsewhere = response.statusCode === 404 && !isOfRegistry(response)
+      if (response.statusCode !== 401 && !isElsewhere) return resolve(response)
       response.resume()
-      reject(locked(where, 401, url))
+      reject(isElsewhere ? wrongPort(where, 'registry') : locked(where, 401, url))
     })
     // An answer may come before all is sent; then it is what counts.
     if (body === undefined || Buffer.isBuffer(body)) sent.end(body)

@@ -35,6 +35,7 @@ export function renderStatus(status: StatusDocument): string {
   return [
     ...lines,
     ...section('clocks that differ', clocks),
+    ...section('names that several live nodes have: start each with its own --name', twins(status)),
     ...section(
       'nodes that were reached and refuse this one',
       status.refusedBy.map(({ address, reason }) => [address, reason])
@@ -72,10 +73,19 @@ export function renderCopies({ reference, digest, nodes }: CopiesDocument): stri
   return others.length === 0 ? line : `${line}; ${others.join(', ')}`
 }
 
+/** Each name once that more than one live node goes by. */
+function twins({ node, peers }: StatusDocument): string[][] {
+  const live = peers.filter(({ state }) => state === 'live')
+  const names = [node.name, ...live.map(({ name }) => name)]
+  return [...new Set(names.filter((name, at) => names.indexOf(name) < at))].map(name => [name])
+}
+
 /** What an operator can do about a member that is away for good; who comes back needs nothing. */
 function farewell(peers: readonly PeerStatus[]): string[] {
-  const away = peers.find(({ state }) => state === 'away')
-  return away === undefined ? [] : [`  one that never comes back: starling forget ${away.name}`]
+  const away = peers.filter(({ state }) => state === 'away')
+  const whose = away.length === 1 ? away[0]?.name : 'NAME'
+  const way = `starling forget ${whose} --data DIRECTORY`
+  return away.length === 0 ? [] : [`  one that never comes back: ${way}`]
 }
 
 function imageRow(
@@ -85,7 +95,7 @@ function imageRow(
   return [
     tag === null ? repository : `${repository}:${tag}`,
     shorten(digest),
-    bytes === null ? '?' : formatBytes(bytes),
+    bytes === null ? 'size unknown' : formatBytes(bytes),
     copies === null ? 'copies unknown' : `copies ${copies} of ${holders}`
   ]
 }

@@ -17,6 +17,8 @@ import type { Roster } from './roster.ts'
 
 export interface EncountersOptions {
   readonly node: MeshNode
+  /** Of this node. */
+  readonly name: string
   readonly neighbours: Neighbours
   readonly roster: Roster
   readonly requests: Requests
@@ -67,10 +69,18 @@ export class Encounters {
     roster.apply({ kind: 'hello', info: memberOf(peer, hello), life })
     if (first) {
       log.info({ peer, name: hello.name }, 'peer connected')
+      this.#compareNames(peer, hello.name)
       events.emit('connected', peer)
       requests.connected(peer)
     }
     void heart.probe(link)
+  }
+
+  /** Of two nodes that live under one name, whichever is away for a moment is taken for replaced. */
+  #compareNames(peer: string, theirs: string): void {
+    const { name, log } = this.#options
+    if (theirs !== name) return
+    log.warn({ peer, name }, 'another live node has the name of this one: give one another --name')
   }
 
   #parted(connection: Connection): void {

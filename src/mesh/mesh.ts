@@ -128,7 +128,7 @@ export class Mesh {
       log
     })
     this.#encounters = new Encounters({
-      ...{ node, log, clock },
+      ...{ node, name, log, clock },
       neighbours: this.#neighbours,
       roster: this.#roster,
       requests: this.#requests,

@@ -56,7 +56,7 @@ export interface Collection {
   /** What has waited long enough; it goes if nothing is in the way. */
   readonly due: Sum
   readonly swept: Sum
-  /** Every decision but those on blobs that an image needs, as far as they fit. */
+  /** Of a dry run also the images that no tag points at; else as {@link survey} says. */
   readonly explained: readonly Explained[]
   readonly unexplained: number
 }
@@ -84,7 +84,7 @@ export class Collector {
 
   /** Looks at everything held, sweeps what may go, and says why. One at a time. */
   collect(mode: CollectionMode = {}): Promise<Collection> {
-    return this.#turns.take('collect', () => this.#collect(mode))
+    return this.#turns.take('collect', () => this.#collect({ ...mode, asked: true }))
   }
 
   async close(): Promise<void> {
@@ -102,18 +102,25 @@ export class Collector {
     for (;;) {
       await delay(intervalMs, undefined, { signal, ref: false }).catch(() => undefined)
       if (signal.aborted) return
-      await this.collect().catch(error => log.error({ err: error }, 'collection failed'))
+      const collected = this.#turns.take('collect', () => this.#collect({ asked: false }))
+      await collected.catch(error => log.error({ err: error }, 'collection failed'))
     }
   }
 
-  async #collect({ dryRun = false, now = false }: CollectionMode): Promise<Collection> {
+  async #collect({
+    dryRun = false,
+    now = false,
+    asked
+  }: CollectionMode & { readonly asked: boolean }): Promise<Collection> {
     const { inventory, time, graceMs, metrics } = this.#options
     if (!dryRun) await this.#endLeases()
     await inventory.settled()
-    const found = await survey(this.#options, this.#candidates, { nowMs: time.ms(), graceMs })
+    const untagged = dryRun ? await this.#untagged() : new Set<Digest>()
+    const facts = { nowMs: time.ms(), graceMs }
+    const found = await survey(this.#options, this.#candidates, facts, untagged)
     for (const digest of found.unread) inventory.readAgain(digest)
     // Asking the others costs messages: only when something depends on it, or somebody asked.
-    const isIdle = found.due.length === 0 && !dryRun && !now
+    const isIdle = found.due.length === 0 && !asked
     const inTheWay = isIdle ? [] : await this.#obstacles(now, found.unread.length)
     const mayGo = !dryRun && inTheWay.length === 0
     const swept = mayGo ? await this.#sweepAll(found.due) : { blobs: 0, bytes: 0 }
@@ -122,6 +129,15 @@ export class Collector {
     const { sums, explained, unexplained } = found
     const { keep: kept, wait: waiting, sweep: due } = sums
     return { dryRun, obstacles: inTheWay, kept, waiting, due, swept, explained, unexplained }
+  }
+
+  /** Images that no tag points at: who deletes a tag leaves the image behind. */
+  async #untagged(): Promise<ReadonlySet<Digest>> {
+    const { records, inventory } = this.#options
+    const { graph } = inventory
+    const untagged = new Set([...graph.images()].filter(each => !graph.isReferrer(each)))
+    for await (const { digest } of records.tagsAll()) untagged.delete(digest)
+    return untagged
   }
 
   async #obstacles(now: boolean, unreadHere: number): Promise<readonly string[]> {

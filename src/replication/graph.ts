@@ -87,6 +87,11 @@ export class Graph {
     this.#subjects.set(referrer.digest, subject)
   }
 
+  /** Whether a manifest that has been read refers to another: it needs no tag to be found. */
+  isReferrer(manifest: Digest): boolean {
+    return this.#subjects.has(manifest)
+  }
+
   /** The manifests of a repository that refer to another one, by digest; it need not exist itself. */
   referrers(repository: string, subject: Digest): Referrer[] {
     return [...(this.#referrers.get(subject)?.values() ?? [])]

@@ -28,7 +28,7 @@ export interface Survey {
   readonly sums: Readonly<Record<Decision['kind'], Sum>>
   /** Those that may be swept, as far as they themselves are concerned. */
   readonly due: readonly Digest[]
-  /** Every decision but those on blobs that an image needs, as far as they fit. */
+  /** As {@link survey} says, as far as they fit. */
   readonly explained: readonly Explained[]
   readonly unexplained: number
   /** Manifests held and called for that could not be read yet. */
@@ -42,11 +42,15 @@ export interface SurveyParts {
   readonly pins: Pins
 }
 
-/** Looks at every blob held, a batch at a time. */
+/**
+ * Looks at every blob held, a batch at a time. It explains every decision but those on blobs that an
+ * image needs, and of these the images that no tag points at, which are easily taken for deleted.
+ */
 export async function survey(
   parts: SurveyParts,
   candidates: Candidates,
-  facts: CandidateFacts
+  facts: CandidateFacts,
+  untagged: ReadonlySet<Digest>
 ): Promise<Survey> {
   const sums = { keep: noSum(), wait: noSum(), sweep: noSum() }
   const due: Digest[] = []
@@ -59,12 +63,14 @@ export async function survey(
     const bytes = parts.blobs.stat(digest)?.sizeBytes
     if (bytes === undefined) continue
     const claim = claimOn(parts, digest)
-    const { kind, reason } = candidates.look(digest, claim, facts)
+    const decision = candidates.look(digest, claim, facts)
+    const { kind } = decision
     sums[kind].blobs += 1
     sums[kind].bytes += bytes
     if (kind === 'sweep') due.push(digest)
     if (claim.kind !== 'none' && isUnread(parts, digest)) unread.push(digest)
-    if (claim.kind === 'linked') continue
+    if (claim.kind === 'linked' && !untagged.has(digest)) continue
+    const reason = claim.kind === 'linked' ? untaggedWords(parts, digest) : decision.reason
     if (explained.length < MAX_EXPLAINED) explained.push({ digest, bytes, decision: kind, reason })
     else unexplained += 1
   }
@@ -77,6 +83,12 @@ export function claimOn({ inventory, leases, pins }: SurveyParts, digest: Digest
   if (claim === 'link') return { kind: 'linked' }
   if (claim === 'lease') return { kind: 'leased', leftMs: leases.leftMs(digest) }
   return pins.has(digest) ? { kind: 'used' } : { kind: 'none' }
+}
+
+function untaggedWords({ inventory: { graph } }: SurveyParts, digest: Digest): string {
+  const [image] = graph.imagesWith(digest)
+  const name = image === undefined ? digest : `${image.repository}@${digest}`
+  return `no tag points at ${name}, and it stays all the same until it is deleted by its digest`
 }
 
 function isUnread({ inventory: { graph } }: SurveyParts, digest: Digest): boolean {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { AdminClient } from '../../src/admin/client.ts'
 import { runStatus } from '../../src/admin/commands/status.ts'
 import { runWait, type WaitCommand } from '../../src/admin/commands/wait.ts'
+import { renderStatus } from '../../src/admin/render.ts'
 import type { NodeCopy } from '../../src/admin/status.ts'
 import { DIGEST, Notebook, ScriptedNode, STATUS } from './scripted-node.ts'
 
@@ -87,7 +88,7 @@ test('a status is a table for people and a line of JSON for scripts', async () =
   assert.match(table.text, /3 blobs held \(5\.0 MiB\), 1 missing/)
   assert.match(table.text, /two +live +10\.0\.0\.2:5052 +0 missing/)
   assert.match(table.text, /six +away +10\.0\.0\.6:5052 +missing unknown/)
-  assert.match(table.text, /one that never comes back: starling forget six\n/)
+  assert.match(table.text, /one that never comes back: starling forget six --data DIRECTORY\n/)
   assert.match(table.text, /team\/app:v1 +sha256:abababababab +4\.8 MiB +copies 2 of 2/)
   assert.match(table.text, /1\.0 KiB of 2\.0 KiB +from two/)
   const line = new Notebook()
@@ -115,6 +116,48 @@ test('a watched status is drawn over and ends well when the person leaves', asyn
   assert.equal(await running, 0)
   assert.ok(screen.text.startsWith('\x1b[H\x1b[Jone  ready'))
   assert.equal(node.pages.length, 1)
+})
+
+test('a watched status that goes into a file says when each was', async () => {
+  const leave = new AbortController()
+  const screen = new Notebook()
+  const write = (text: string) => {
+    screen.write(text)
+    leave.abort()
+  }
+  await runStatus({
+    ...{ client: clientOf(new ScriptedNode()), screen: { write }, watch: true, json: false },
+    clock: { now: () => 1_800_000_000_000, monotonic: () => 0 },
+    signal: leave.signal
+  })
+  assert.ok(screen.text.startsWith('\n--- 2027-01-15T08:00:00.000Z\none  ready\n'))
+})
+
+test('with several members away the way to forget one names none of them', () => {
+  const [two, six] = STATUS.peers
+  assert.ok(two !== undefined && six !== undefined)
+  const text = renderStatus({ ...STATUS, peers: [{ ...two, state: 'away' }, six] })
+  assert.match(text, /one that never comes back: starling forget NAME --data DIRECTORY\n/)
+})
+
+test('a status warns of a name that two live nodes have, and of no other', () => {
+  const [two, six] = STATUS.peers
+  assert.ok(two !== undefined && six !== undefined)
+  const text = renderStatus({
+    ...STATUS,
+    peers: [
+      { ...two, name: 'one' },
+      { ...six, name: 'one' }
+    ]
+  })
+  assert.match(text, /\nnames that several live nodes have: .* --name\n {2}one\n/)
+  assert.doesNotMatch(renderStatus(STATUS), /names that several/)
+})
+
+test('a status tells of nodes that refuse this one', () => {
+  const refusedBy = [{ address: '10.0.0.9:5052', reason: 'different cluster secret' }]
+  const text = renderStatus({ ...STATUS, refusedBy })
+  assert.match(text, /that were reached and refuse this one\n {2}10\.0\.0\.9:5052 {2}different/)
 })
 
 function wait(node: ScriptedNode, given: Partial<WaitCommand>) {

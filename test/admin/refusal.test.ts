@@ -56,6 +56,23 @@ test('who is not let in is told how to give a user, or that the one given does n
   }
 })
 
+test('a command that was given the other port of a node is told which it takes', async t => {
+  const registry = await listen(t, createServer(answerAsRegistry), 'http')
+  const asked = clientOfUrl(registry).status({ limit: 0 }, signal)
+  await assert.rejects(asked, /^StarlingError: http.* is a registry; .* admin address .* 5051/)
+  const followed = Array.fromAsync(clientOfUrl(registry).events(false, signal))
+  await assert.rejects(followed, /is a registry; .* admin address/)
+
+  const admin = await listen(t, createServer(refuseWith(404)), 'http')
+  const repository = RegistryClient.ofUrl(admin).repository('team/app', signal)
+  for (const question of [() => repository.manifest('v1'), () => repository.hasBlob(DIGEST)]) {
+    await assert.rejects(
+      question,
+      /^StarlingError: http.* is no registry; .* registry address .* 5050/
+    )
+  }
+})
+
 test('where no node runs it is said how to start one, or to name another', async t => {
   const dataDir = await mkdtemp(join(tmpdir(), 'starling-test-'))
   t.after(() => rm(dataDir, { recursive: true }))
@@ -86,6 +103,10 @@ function* questionsTo(url: URL): Generator<Promise<unknown>, void> {
   yield clientOfUrl(url).status({ limit: 0 }, signal)
   yield Array.fromAsync(clientOfUrl(url).events(false, signal))
   yield RegistryClient.ofUrl(url).repository('team/app', signal).hasBlob(DIGEST)
+}
+
+const answerAsRegistry: RequestListener = (_request, response) => {
+  response.writeHead(404, { 'docker-distribution-api-version': 'registry/2.0' }).end('{}')
 }
 
 function refuseWith(status: number): RequestListener {

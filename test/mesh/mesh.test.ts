@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isCode } from '../../src/errors.ts'
 import { PATIENCE_MS } from '../helpers/until.ts'
-import { allLive, Flock, isLive, MORTAL, until, VITALS } from './helpers/flock.ts'
+import { allLive, Flock, isLive, MORTAL, remembering, until, VITALS } from './helpers/flock.ts'
 
 test('two nodes find each other, and each knows what the other said of itself', async context => {
   const flock = new Flock(context)
@@ -18,6 +18,20 @@ test('two nodes find each other, and each knows what the other said of itself', 
   assert.deepEqual(seen?.transfer, { host: '127.0.0.1', port: 5053, fingerprint: 'ab'.repeat(32) })
   assert.equal(b.isPinned('ab'.repeat(32)), a.id)
   assert.equal(b.isPinned('cd'.repeat(32)), undefined)
+})
+
+test('two live nodes of one name are both told so', async context => {
+  const flock = new Flock(context)
+  const logs = [remembering(), remembering(), remembering()] as const
+  const [first, second, other] = logs
+  const a = await flock.add('a', { log: first.log })
+  const twin = await flock.add('a', { log: second.log, join: [a.address] })
+  const b = await flock.add('b', { log: other.log, join: [a.address] })
+  await until(() => allLive([a, twin, b]))
+  const said = logs.map(({ lines }) =>
+    lines.some(line => line.includes('has the name of this one'))
+  )
+  assert.deepEqual(said, [true, true, false])
 })
 
 test('a request is answered, and what goes wrong is PEER_FAILED', async context => {

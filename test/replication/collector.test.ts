@@ -134,9 +134,30 @@ test('members whose records are not level hold it up', async t => {
   assert.equal((await node.collector.collect()).swept.blobs, 1)
 })
 
+test('a dry run tells of images that no tag points at, and that only their digest deletes them', async t => {
+  const node = await open(t)
+  const [untagged, tagged] = [makeImage([10]), makeImage([20])]
+  for (const image of [untagged, tagged]) await node.pushed('team/app', image)
+  const tag = { kind: 'tag', repository: 'team/app', tag: 'v1', digest: tagged.digest } as const
+  await node.records.write([tag])
+  const { explained } = await node.collector.collect({ dryRun: true })
+  assert.deepEqual(
+    explained.map(each => [each.digest, each.decision]),
+    [[untagged.digest, 'keep']]
+  )
+  assert.match(explained[0]?.reason ?? '', /^no tag points at team\/app@sha256:.* by its digest$/)
+})
+
+test('a collection that was asked for says what is in the way, also with nothing due', async t => {
+  const node = await open(t, { aged: false })
+  assert.match((await node.collector.collect()).obstacles.join(), /after a start/)
+})
+
 test('a dry run changes nothing and explains all', async t => {
   const node = await open(t)
-  await node.pushed('app', makeImage([10]))
+  const image = await node.pushed('app', makeImage([10]))
+  const tag = { kind: 'tag', repository: 'app', tag: 'v1', digest: image.digest } as const
+  await node.records.write([tag])
   const digest = await node.put()
   await node.overGrace()
   const { dryRun, due, swept, explained } = await node.collector.collect({ dryRun: true })
