@@ -42,24 +42,39 @@ export function addDataSettings(command: Command): Command {
 /**
  * Reads every setting: file, overruled by environment, overruled by flags.
  *
+ * @param whyUnreadable why a file that a setting names cannot be read; no file is looked for if not given
  * @returns the settings, and warnings about `STARLING_*` variables that name none of them, which
  *   is no error since Kubernetes injects some (`STARLING_SERVICE_HOST`)
  * @throws `CONFIG_INVALID` naming every wrong setting, where it came from and what was expected
  */
 export async function loadConfig(
   options: Options,
-  environment: Environment = process.env
+  environment: Environment = process.env,
+  whyUnreadable: (file: string) => Promise<string | undefined> = async () => undefined
 ): Promise<{ config: Config; warnings: readonly string[] }> {
   const { sources, problems } = await openSources(options, environment)
   const values: Record<string, unknown> = {}
   for (const [key, setting] of Object.entries(SETTINGS)) {
-    values[key] = readSetting(setting, sources, problems)
+    const value = readSetting(setting, sources, problems)
+    values[key] = value
+    if (setting.absentHint === undefined || value === undefined) continue
+    const reason = await whyUnreadable(String(value))
+    if (reason === undefined) continue
+    const { origin } = firstGiven(setting, sources)
+    problems.push(`${origin}: cannot read ${value} (${reason})${setting.absentHint}`)
   }
   problems.push(...conflicts(values))
-  const warnings = unknownVariables(environment)
-  refuse(problems, warnings)
+  refuse(problems)
   // Each key was read by the setting of that key, so the shape is that of the table.
-  return { config: values as unknown as Config, warnings }
+  return { config: values as unknown as Config, warnings: unknownVariables(environment) }
+}
+
+/** Warnings about `STARLING_*` variables that name no setting; one of them may have been meant. */
+export function unknownVariables(environment: Environment = process.env): readonly string[] {
+  const known = new Set([CONFIG_FILE, ...ALL].map(variableOf))
+  return Object.keys(environment)
+    .filter(name => name.startsWith('STARLING_') && !known.has(name))
+    .map(name => `${name}: no such setting, ignored`)
 }
 
 /** Only where the data is, from the same sources. Throws `CONFIG_INVALID`. */
@@ -136,17 +151,8 @@ function firstGiven(setting: AnySetting, sources: readonly Source[]): Given {
   return { texts, origin: `--${setting.flag} (default)` }
 }
 
-/** A line for each. A variable that was ignored may be the one that was meant. */
-function refuse(problems: readonly string[], warnings: readonly string[] = []): void {
+/** A line for each. */
+function refuse(problems: readonly string[]): void {
   if (problems.length === 0) return
-  throw new StarlingError('CONFIG_INVALID', [...problems, ...warnings].join('\n'), {
-    detail: problems
-  })
-}
-
-function unknownVariables(environment: Environment): readonly string[] {
-  const known = new Set([CONFIG_FILE, ...ALL].map(variableOf))
-  return Object.keys(environment)
-    .filter(name => name.startsWith('STARLING_') && !known.has(name))
-    .map(name => `${name}: no such setting, ignored`)
+  throw new StarlingError('CONFIG_INVALID', problems.join('\n'), { detail: problems })
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import './young-generation.ts'
+import { access, constants } from 'node:fs/promises'
 import { Command, CommanderError, Help } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { EXIT, type ExitCode, exitCodeOf } from './admin/commands/outcome.ts'
 import { addAdminCommands } from './admin/commands/program.ts'
-import { addSettings, loadConfig } from './config.ts'
-import { isCode, StarlingError } from './errors.ts'
+import { addSettings, loadConfig, unknownVariables } from './config.ts'
+import { isCode, StarlingError, systemCode } from './errors.ts'
 import { type Log, openLog } from './log.ts'
 
 let exitCode: ExitCode = EXIT.done
@@ -49,7 +50,10 @@ process.exit(exitCode)
 
 /** Runs a node until it is told to stop. */
 async function serve(options: Readonly<Record<string, unknown>>): Promise<void> {
-  const { config, warnings } = await loadConfig(options)
+  const { config, warnings } = await loadConfig(options, undefined, whyUnreadable).catch(error => {
+    for (const warning of unknownVariables()) console.error(`warning: ${warning}`)
+    throw error
+  })
   log = openLog(config.logLevel, config.name)
   for (const warning of warnings) log.warn({ warning }, 'setting ignored')
   const { Daemon } = await import('./daemon.ts')
@@ -62,6 +66,13 @@ async function serve(options: Readonly<Record<string, unknown>>): Promise<void> 
   }
   await daemon.close()
   log.info('node stopped')
+}
+
+async function whyUnreadable(file: string): Promise<string | undefined> {
+  return access(file, constants.R_OK).then(
+    () => undefined,
+    error => systemCode(error) ?? String(error)
+  )
 }
 
 /** The first signal asks to stop; whoever sends another will not wait. */

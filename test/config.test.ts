@@ -153,10 +153,19 @@ test('unknown variables warn and empty ones count as not set', async () => {
   assert.deepEqual(config.join, [])
 })
 
-test('beside what is wrong stand the variables that were ignored, one of which may be meant', async () => {
-  await assert.rejects(load(['--copies', 'many'], { STARLING_COPYS: '3' }), ({ message }: Error) =>
-    /^--copies: expected .*\nSTARLING_COPYS: no such setting, ignored$/.test(message)
-  )
+test('files that cannot be read are reported beside what else is wrong, each with its reason', async () => {
+  const flags = ['--copies', '0', '--secret-file', '/none/secret', '--htpasswd', '/none/users']
+  const command = addSettings(new Command()).parse(flags, { from: 'user' })
+  const environment = { STARLING_POLICY: '/there' }
+  const why = async (file: string) => (file === '/there' ? undefined : 'ENOENT')
+  await assert.rejects(loadConfig(command.opts(), environment, why), ({ message }: Error) => {
+    const [secret, copies, users, ...others] = message.split('\n')
+    assert.match(secret ?? '', /^--secret-file: cannot read \/none\/secret \(ENOENT\): .* make /)
+    assert.match(copies ?? '', /^--copies: expected /)
+    assert.equal(users, '--htpasswd: cannot read /none/users (ENOENT)')
+    assert.deepEqual(others, [])
+    return true
+  })
 })
 
 test('a command that only looks for the data ignores every other setting', async () => {

@@ -39,6 +39,17 @@ test('each of several wrong settings is an error in a line of its own', async ()
   for (const line of lines) assert.match(line, /^error: --(mesh|copies): expected/)
 })
 
+test('beside what is wrong stand the variables that were ignored, one of which may be meant', async () => {
+  const { stderr } = await starling('serve --copies none --secret-file /none', {
+    STARLING_COPYS: '3'
+  })
+  const [warning, ...errors] = stderr.trimEnd().split('\n')
+  assert.equal(warning, 'warning: STARLING_COPYS: no such setting, ignored')
+  assert.equal(errors.length, 2)
+  assert.match(errors[0] ?? '', /^error: --secret-file: cannot read \/none \(ENOENT\)/)
+  assert.match(errors[1] ?? '', /^error: --copies: expected/)
+})
+
 test('a node whose disk fails at the start says which file it was', async () => {
   const data = join(dataDir, 'failing')
   const stray = join(data, 'partial', '1.tmp')

@@ -29,7 +29,7 @@ export function nameImages(
   if (nameless === 0) return names.filter(name => name !== undefined)
   throw as === undefined
     ? invalid(`${nameless} of ${images.length} images have no name: give one with --as`)
-    : invalid(`--as ${as}: expected repository or repository:tag`)
+    : invalid(`--as ${as}: expected repository or repository:tag, the repository in lower case`)
 }
 
 function ownName({ annotations }: LayoutImage): ImageReference | undefined {

@@ -2,7 +2,7 @@ import { tryDigest } from '../digest.ts'
 import type { ImageReference } from './introspection.ts'
 
 /** What a reference looks like, for people who wrote another. */
-export const REFERENCE_FORMAT = 'repository:tag or repository@digest'
+export const REFERENCE_FORMAT = 'repository:tag or repository@digest, the repository in lower case'
 
 // OCI distribution specification, "Pulling manifests": the grammars of names and tags.
 const NAME = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/

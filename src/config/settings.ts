@@ -11,7 +11,8 @@ import {
   nodeName,
   onOff,
   origin,
-  path,
+  readFrom,
+  secretFrom,
   share,
   word
 } from './values.ts'
@@ -70,7 +71,7 @@ export const SETTINGS = {
   secretFile: maybe({
     flag: 'secret-file',
     placeholder: 'file',
-    format: path,
+    format: secretFrom,
     shownDefault: 'made in `--data` when nothing is joined',
     meaning: 'cluster secrets, one per line: the first is used to dial, all are accepted'
   }),
@@ -152,7 +153,7 @@ export const SETTINGS = {
   htpasswd: maybe({
     flag: 'htpasswd',
     placeholder: 'file',
-    format: path,
+    format: readFrom,
     shownDefault: 'none',
     meaning: 'users and their bcrypt hashes; read again when it changes'
   }),
@@ -166,7 +167,7 @@ export const SETTINGS = {
   policy: maybe({
     flag: 'policy',
     placeholder: 'file',
-    format: path,
+    format: readFrom,
     shownDefault: 'none: whoever is let in may do all',
     meaning: 'who may pull, push and delete in which repositories; read again when it changes'
   }),
@@ -187,7 +188,7 @@ export const SETTINGS = {
   tlsCert: maybe({
     flag: 'tls-cert',
     placeholder: 'file',
-    format: path,
+    format: readFrom,
     shownDefault: 'none',
     meaning:
       'certificate chain (PEM): TLS beside plain HTTP on the registry port; read again when it changes'
@@ -195,14 +196,14 @@ export const SETTINGS = {
   tlsKey: maybe({
     flag: 'tls-key',
     placeholder: 'file',
-    format: path,
+    format: readFrom,
     shownDefault: 'none',
     meaning: 'key of the certificate (PEM)'
   }),
   tlsClientCa: maybe({
     flag: 'tls-client-ca',
     placeholder: 'file',
-    format: path,
+    format: readFrom,
     shownDefault: 'none',
     meaning: 'authorities (PEM) whose client certificates log in the user of their common name'
   }),

@@ -16,6 +16,8 @@ export function formatHostPort({ host, port }: HostPort): string {
 /** What a value looks like: `parse` gives `undefined` for a text that is not as `expected` says. */
 export interface Format<T> {
   readonly expected: string
+  /** Where the value is a file that is to be there: what to say beside that it is not. */
+  readonly absentHint?: string
   readonly parse: (text: string) => T | undefined
 }
 
@@ -59,6 +61,16 @@ export const nodeName: Format<string> = {
 export const path: Format<string> = {
   expected: 'a path',
   parse: text => (text === '' || text.includes('\0') ? undefined : resolve(text))
+}
+
+/** The absolute path of a file that is read at the start. */
+export const readFrom: Format<string> = { ...path, absentHint: '' }
+
+/** That of the cluster secret, which the first node makes and the others are given. */
+export const secretFrom: Format<string> = {
+  ...path,
+  absentHint:
+    ': copy it from a node of the cluster, or make the first with "head -c 32 /dev/urandom | base64"'
 }
 
 /**

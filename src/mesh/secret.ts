@@ -2,7 +2,7 @@ import { randomBytes, scrypt } from 'node:crypto'
 import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isCode, StarlingError } from '../errors.ts'
+import { isCode, StarlingError, systemCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { readSmallFile, replaceSmallFile } from '../small-file.ts'
 
@@ -110,7 +110,11 @@ async function readSecrets(file: string): Promise<readonly string[]> {
   } catch (error) {
     if (isCode(error, 'CONFIG_INVALID')) throw error
     const wanted = 'a node that joins others needs their cluster secret (--secret-file)'
-    throw new StarlingError('CONFIG_INVALID', `cannot read ${file}: ${wanted}`, { cause: error })
+    throw new StarlingError(
+      'CONFIG_INVALID',
+      `cannot read ${file} (${systemCode(error)}): ${wanted}`,
+      { cause: error }
+    )
   }
 }
 

@@ -54,7 +54,8 @@ export function writeArchive(
   // The tar writer's streams are of another make, and kept compatible with those of Node.js.
   const flowing = pipeline(archive as unknown as Readable, output).catch((cause: unknown) => {
     if (cause instanceof StarlingError) throw cause
-    const reason = systemCode(cause) ?? String(cause)
+    const code = systemCode(cause)
+    const reason = code === 'ENOENT' ? `${code}, its directory is missing` : (code ?? cause)
     throw new StarlingError('CONFIG_INVALID', `${where} cannot be written: ${reason}`, { cause })
   })
   // Whoever writes next, or ends it, is told.

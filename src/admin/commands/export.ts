@@ -45,7 +45,7 @@ export async function runExport(command: ExportCommand): Promise<ExitCode> {
   const name = formatReference(reference)
   const root = await from.manifest(reference.kind === 'tag' ? reference.tag : reference.digest)
   if (root === undefined) {
-    throw new StarlingError('MANIFEST_UNKNOWN', `${name} is not known`)
+    throw new StarlingError('MANIFEST_UNKNOWN', `${name} is not known: \`ls\` lists what is`)
   }
   const sink = await openSink(command, [describe(root, reference)])
   const progress = new Progress(json ? undefined : screen, name)
@@ -55,7 +55,8 @@ export async function runExport(command: ExportCommand): Promise<ExitCode> {
     progress.clear()
     const outcome = { reference: name, digest: root.digest, path, ...pulled }
     const what = `${count(outcome.blobs, 'blob')} (${formatBytes(outcome.bytes)})`
-    screen.write(`${json ? JSON.stringify(outcome) : `${name} is in ${path}, ${what}`}\n`)
+    const where = path === '-' ? 'has been written to standard output' : `is in ${path}`
+    screen.write(`${json ? JSON.stringify(outcome) : `${name} ${where}, ${what}`}\n`)
     return EXIT.done
   } catch (error) {
     progress.clear()

@@ -21,12 +21,13 @@ export function auditOnClose(
   const from = addressOf(request.raw)
   reply.raw.once('close', () => {
     const status = reply.raw.writableFinished ? reply.raw.statusCode : 499
-    const isRefused = status === 401 || status === 403
-    if (isRefused ? isFirstAsk(status, principal) : !changes(request, status)) return
+    const isForbidden = status === 401 || status === 403
+    if (isForbidden ? isFirstAsk(status, principal) : !changes(request, status)) return
+    const outcome = outcomeOf(status)
     const { name, last } = (request.params ?? {}) as { name?: string; last?: string }
     log.info(
       {
-        audit: isRefused ? 'refused' : 'change',
+        audit: outcome,
         user: principal?.user ?? null,
         via: principal?.via ?? 'wrong credentials',
         from,
@@ -34,9 +35,21 @@ export function auditOnClose(
         ...{ repository: name, reference: last, status },
         digest: reply.getHeader('docker-content-digest')
       },
-      isRefused ? 'request refused' : 'registry changed'
+      WORDS[outcome]
     )
   })
+}
+
+const WORDS = {
+  change: 'registry changed',
+  refused: 'request refused',
+  unacknowledged: 'change not acknowledged'
+}
+
+/** Without an answer, or told to try again, a client does not know; some of it may have been done. */
+function outcomeOf(status: number): keyof typeof WORDS {
+  if (status < 400) return 'change'
+  return status >= 499 ? 'unacknowledged' : 'refused'
 }
 
 /** Clients send a request without credentials first, to see whether any are wanted. */

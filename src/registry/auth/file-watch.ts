@@ -1,6 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { StarlingError, systemCode } from '../../errors.ts'
+import { isCode, StarlingError, systemCode } from '../../errors.ts'
 
 /** Polling, because a mounted Kubernetes secret is swapped by symlinks, which no watch follows. */
 const WATCH_INTERVAL_MS = 1_000
@@ -37,4 +37,9 @@ export async function readSmallFile(file: string, setting: string): Promise<stri
     'CONFIG_INVALID',
     `${setting}: ${file} is too large (${bytes.length} bytes)`
   )
+}
+
+/** For the log: what an operator wrote is told in words, without the stack of who read it. */
+export function problemOf(error: unknown): { problem: string } | { err: unknown } {
+  return isCode(error, 'CONFIG_INVALID') ? { problem: error.message } : { err: error }
 }

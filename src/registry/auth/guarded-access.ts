@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { Access, Wanted } from '../access.ts'
-import type { Repository } from '../names.ts'
+import { type Repository, tryRepository } from '../names.ts'
 import { ROUTES } from '../path.ts'
 import { auditOnClose } from './audit.ts'
 import type { Guard, Verdict } from './guard.ts'
@@ -33,7 +33,7 @@ export class GuardedAccess implements Access {
     const principal = identified instanceof Promise ? await identified : identified
     this.#checked.set(request, { principal: principal ?? NOBODY, wanted })
     auditOnClose(request, reply, principal, this.#log)
-    admit(this.#decide(principal, wanted, request), reply)
+    admit(this.#decide(principal, wanted, request), reply, principal, wanted)
   }
 
   mayPull(request: FastifyRequest, repository: Repository): boolean {
@@ -70,16 +70,46 @@ export class GuardedAccess implements Access {
   }
 }
 
-/** Throws what the client is to be told, unless it may go on. */
-export function admit(verdict: Verdict, reply: FastifyReply): void {
+/**
+ * Throws what the client is to be told, unless it may go on.
+ *
+ * @param principal `undefined` when the credentials were wrong
+ */
+export function admit(
+  verdict: Verdict,
+  reply: FastifyReply,
+  principal: Principal | undefined,
+  wanted: Wanted
+): void {
   switch (verdict.kind) {
     case 'granted':
       return
     case 'denied':
       // The same words for what exists and for what does not.
-      throw new StarlingError('DENIED', 'this is not allowed here')
+      throw new StarlingError('DENIED', whoMayNot(principal, wanted))
     case 'challenged':
       reply.header('www-authenticate', verdict.challenges)
-      throw new StarlingError('UNAUTHORIZED', 'credentials are needed, and these do not do')
+      throw new StarlingError('UNAUTHORIZED', `credentials are needed ${lackOf(principal)}`)
   }
+}
+
+function whoMayNot(principal: Principal | undefined, wanted: Wanted): string {
+  const who = `${principal?.user ?? 'an anonymous client'} may not`
+  switch (wanted.kind) {
+    case 'catalog':
+      return `${who} list the repositories`
+    case 'repository': {
+      const name = tryRepository(wanted.repository) ?? 'a repository of this name'
+      return `${who} ${DOING[wanted.action]} ${name}`
+    }
+    case 'nothing':
+      return `${who} use this registry`
+  }
+}
+
+const DOING = { pull: 'pull from', push: 'push to', delete: 'delete in' }
+
+function lackOf(principal: Principal | undefined): string {
+  if (principal === undefined) return 'and these are wrong'
+  return principal.via === 'token' ? 'and this token is for something else' : 'and none were given'
 }

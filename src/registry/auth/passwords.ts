@@ -4,7 +4,7 @@ import { isCode, StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { Attempts } from './attempts.ts'
 import type { PasswordCheck } from './bcrypt.ts'
-import { readSmallFile, watchFiles } from './file-watch.ts'
+import { problemOf, readSmallFile, watchFiles } from './file-watch.ts'
 import { type Htpasswd, parseHtpasswd } from './htpasswd.ts'
 
 export interface PasswordsOptions {
@@ -139,7 +139,7 @@ export class Passwords {
       this.#wrong = new Map()
       log.info({ file, users: htpasswd.size }, 'users reloaded')
     } catch (error) {
-      log.error({ file, err: error }, 'users not reloaded')
+      log.error({ file, ...problemOf(error) }, 'users not reloaded')
     }
   }
 }
@@ -150,7 +150,7 @@ async function readHtpasswd(file: string): Promise<Htpasswd> {
     return parseHtpasswd(text)
   } catch (cause) {
     if (!isCode(cause, 'CONFIG_INVALID')) throw cause
-    throw new StarlingError('CONFIG_INVALID', `--htpasswd: ${file}:\n${cause.message}`, { cause })
+    throw new StarlingError('CONFIG_INVALID', `--htpasswd: ${file}:\n${cause.message}`)
   }
 }
 

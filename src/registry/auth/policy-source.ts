@@ -1,6 +1,6 @@
 import { isCode, StarlingError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
-import { readSmallFile, watchFiles } from './file-watch.ts'
+import { problemOf, readSmallFile, watchFiles } from './file-watch.ts'
 import { openPolicy, type Policy } from './policy.ts'
 import { parsePolicy } from './policy-file.ts'
 
@@ -35,7 +35,7 @@ export class PolicyFile {
       this.#current = await readPolicy(this.#file)
       this.#log.info({ file: this.#file, rules: this.#current.rules.length }, 'policy reloaded')
     } catch (error) {
-      this.#log.error({ file: this.#file, err: error }, 'policy not reloaded')
+      this.#log.error({ file: this.#file, ...problemOf(error) }, 'policy not reloaded')
     }
   }
 
@@ -50,6 +50,6 @@ async function readPolicy(file: string): Promise<Policy> {
     return parsePolicy(text)
   } catch (cause) {
     if (!isCode(cause, 'CONFIG_INVALID')) throw cause
-    throw new StarlingError('CONFIG_INVALID', `--policy: ${file}:\n${cause.message}`, { cause })
+    throw new StarlingError('CONFIG_INVALID', `--policy: ${file}:\n${cause.message}`)
   }
 }

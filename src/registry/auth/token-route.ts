@@ -49,7 +49,7 @@ export function tokenRoutes(
   ): FastifyReply {
     // With a token one could change it for a wider one, again and again past its time.
     const asker = principal?.via === 'token' ? undefined : principal
-    admit(guard.decideToken(asker, request.raw), reply)
+    admit(guard.decideToken(asker, request.raw), reply, asker, { kind: 'nothing' })
     const { user } = asker ?? NOBODY
     const scope = grant(parseScopes(scopes), {
       may: (action, repository) => guard.may(asker ?? NOBODY, action, repository),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../../src/digest.ts'
+import { StarlingError } from '../../../src/errors.ts'
 import { MAX_PASSWORD_BYTES, parseAuthorization } from '../../../src/registry/auth/authorization.ts'
 import { isLoopback, warnOfStrangers } from '../../../src/registry/auth/strangers.ts'
 import { assertError, OCI_IMAGE, putImage } from '../fixture.ts'
@@ -202,6 +203,14 @@ test('each change, and each that was refused, is one line in the log, without wh
   await put('bob', 'guess')
   await fetch(`${registry.url}/v2/team/app/manifests/v1`, { method: 'PUT', body: manifest })
   await registry.get('/v2/team/app/manifests/v1', basic('bob', 'b'))
+  await fetch(`${registry.url}/v2/team/app/manifests/none`, {
+    method: 'DELETE',
+    headers: basic('ann', 'a')
+  })
+  registry.content.putManifest = async () => {
+    throw new StarlingError('UNAVAILABLE', 'this node is still catching up')
+  }
+  await put('ann', 'a')
   await registry.server.close({ deadlineMs: 1_000 })
   const lines = registry.lines.filter(({ audit }) => audit !== undefined)
   const common = { from: '127.0.0.1', method: 'PUT', repository: 'team/app', reference: 'v1' }
@@ -211,8 +220,16 @@ test('each change, and each that was refused, is one line in the log, without wh
   assert.deepEqual(seen, [
     { audit: 'change', user: 'ann', via: 'password', status: 201, ...common },
     { audit: 'refused', user: 'bob', via: 'password', status: 403, ...common },
-    { audit: 'refused', user: null, via: 'wrong credentials', status: 401, ...common }
+    { audit: 'refused', user: null, via: 'wrong credentials', status: 401, ...common },
+    {
+      ...{ audit: 'refused', user: 'ann', via: 'password', status: 404, ...common },
+      ...{ method: 'DELETE', reference: 'none' }
+    },
+    { audit: 'unacknowledged', user: 'ann', via: 'password', status: 503, ...common }
   ])
+  const words = lines.map(({ msg }) => msg)
+  assert.equal(words[0], 'registry changed')
+  assert.equal(words.lastIndexOf('registry changed'), 0)
   assert.equal(lines[0]?.['digest'], digestOf(manifest))
   assert.doesNotMatch(JSON.stringify(registry.lines), /guess|Basic |authorization/i)
   assert.equal(registry.lines.filter(({ msg }) => msg === 'log-in refused').length, 1)
