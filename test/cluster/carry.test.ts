@@ -89,7 +89,10 @@ test('what is damaged, not there, or no layout is refused', async () => {
   assert.equal(full.code, 2)
   assert.match(full.stderr, /not empty/)
   const unknown = await starling(from, 'export', 'site/bad:v9', join(cluster.directory, 'none'))
-  assert.deepEqual([unknown.code, unknown.stderr], [1, 'error: site/bad:v9 is not known\n'])
+  assert.deepEqual(
+    [unknown.code, unknown.stderr],
+    [1, 'error: site/bad:v9 is not known: `ls` lists what is\n']
+  )
   const file = join(cluster.directory, 'archive.tar')
   await writeFile(file, 'no archive')
   const archive = await starling(to, 'import', file)
