@@ -1,7 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
-import { pipeline } from 'node:stream/promises'
 import type { Digest } from '../digest.ts'
 import { isCode } from '../errors.ts'
 import {
@@ -13,8 +12,7 @@ import {
 } from './batch.ts'
 import { paced } from './paced-writable.ts'
 import { SMALL_BLOB_BYTES } from './piece-size.ts'
-import type { RateLimit } from './rate-limit.ts'
-import type { BlobSource } from './send-blob.ts'
+import { type BlobSource, end, peerLeft, pour, type SendOptions } from './send-blob.ts'
 
 /** Files read at once, and the bytes from which on no further one is: what an answer has in memory. */
 const GROUP_BLOBS = 16
@@ -29,27 +27,19 @@ export function isForBatch({ url }: IncomingMessage): boolean {
  * Answers a request for many small blobs. Resolves when the answer is out or the peer has left;
  * throws when the source fails, and then the response must be destroyed.
  */
-export async function sendBatch(options: {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly source: BlobSource
-  readonly onSent: ((bytes: number) => void) | undefined
-  readonly egress?: RateLimit | undefined
-}): Promise<void> {
+export async function sendBatch(options: SendOptions): Promise<void> {
   const { request, response, source, onSent, egress } = options
   const body = request.method === 'POST' ? await readBody(request) : undefined
   const digests = body && decodeRequest(body)
   if (digests === undefined) {
-    response.writeHead(400, { 'content-length': '0', connection: 'close' }).end()
-    return
+    return end(response, 400, { connection: 'close' })
   }
   response.writeHead(200, { 'content-type': 'application/octet-stream' })
   const entries = Readable.from(entriesOf(source, digests), { objectMode: false })
-  if (onSent !== undefined) entries.on('data', (chunk: Buffer) => onSent(chunk.length))
   try {
-    await pipeline(entries, paced(response, egress, 'background'))
+    await pour(entries, paced(response, egress, 'background'), onSent)
   } catch (error) {
-    if (!request.socket.destroyed) throw error
+    if (!peerLeft(request)) throw error
   }
 }
 
@@ -98,14 +88,10 @@ async function entryOf(source: BlobSource, digest: Digest): Promise<Buffer[]> {
   if (stat === undefined) return [encodeHead('absent')]
   if (stat.sizeBytes > SMALL_BLOB_BYTES) return [encodeHead('alone')]
   try {
-    const bytes = await (source.whole?.(digest) ?? wholeOf(source, digest))
+    const bytes = await (source.whole?.(digest) ?? buffer(await source.read(digest)))
     return [encodeHead(bytes.length), bytes]
   } catch (error) {
     if (isCode(error, 'BLOB_UNKNOWN')) return [encodeHead('absent')]
     throw error
   }
-}
-
-async function wholeOf(source: BlobSource, digest: Digest): Promise<Buffer> {
-  return buffer(await source.read(digest))
 }

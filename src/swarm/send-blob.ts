@@ -27,17 +27,19 @@ export interface BlobStream extends Readable {
   sendTo?(to: Writable, onBytes: (count: number) => void): Promise<void>
 }
 
-/**
- * Answers one request of a peer. Resolves when the answer is out or the peer has left; throws when
- * the source fails, and then the response must be destroyed if it is not ended.
- */
-export async function sendBlob(options: {
+export interface SendOptions {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly source: BlobSource
   readonly onSent: ((bytes: number) => void) | undefined
   readonly egress?: RateLimit | undefined
-}): Promise<void> {
+}
+
+/**
+ * Answers one request of a peer. Resolves when the answer is out or the peer has left; throws when
+ * the source fails, and then the response must be destroyed if it is not ended.
+ */
+export async function sendBlob(options: SendOptions): Promise<void> {
   const { request, response, source, onSent, egress } = options
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return end(response, 405, { allow: 'GET, HEAD' })
@@ -134,10 +136,15 @@ async function openBody(
   }
 }
 
-function end(response: ServerResponse, status: number, headers: Record<string, string> = {}): void {
+/** Answers without a body. */
+export function end(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string> = {}
+): void {
   response.writeHead(status, { ...headers, 'content-length': '0' }).end()
 }
 
-function peerLeft(request: IncomingMessage): boolean {
+export function peerLeft(request: IncomingMessage): boolean {
   return request.socket.destroyed
 }

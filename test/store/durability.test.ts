@@ -45,24 +45,11 @@ const CUTS: readonly (PowerCut | 'kill')[] = [
 for (const cut of CUTS) {
   const what = cut === 'kill' ? 'kill -9' : `power cut (names ${cut.names}, bytes ${cut.bytes})`
   test(`a ${what} at any step leaves no incomplete blob and loses none that was answered for`, async t => {
-    let survivedAll = false
-    for (let step = 0; !survivedAll; step += 1) {
-      const dataDir = await scratch(t)
-      const disk = new TestDisk()
-      const dying = await Blobs.open({ dataDir, disk, log: silentLog })
-      disk.dieAt(disk.steps.length + step)
-      const answered = await push(dying).then(
-        () => true,
-        () => false
-      )
-      await dying.close()
-      if (cut !== 'kill') {
-        await disk.losePower(cut)
-        // Level syncs nothing here, so all of the index may be lost as well.
-        if (step % 2 === 1) await rm(join(dataDir, 'index'), { recursive: true })
-      }
+    for await (const { dataDir, step, answered } of deaths(t, cut, push)) {
+      // Level syncs nothing here, so all of the index may be lost as well.
+      const losesIndex = cut !== 'kill' && step % 2 === 1
+      if (losesIndex) await rm(join(dataDir, 'index'), { recursive: true })
       await assertSound(t, dataDir, answered)
-      survivedAll = answered
       assert.ok(step < 30)
     }
   })
@@ -91,18 +78,8 @@ for (const cut of CUTS) {
   const what = cut === 'kill' ? 'kill -9' : `power cut (names ${cut.names}, bytes ${cut.bytes})`
   test(`a ${what} at any step of keeping small blobs leaves none incomplete and loses none answered for`, async t => {
     const small = someSmall()
-    let survivedAll = false
-    for (let step = 0; !survivedAll; step += 1) {
-      const dataDir = await scratch(t)
-      const disk = new TestDisk()
-      const dying = await Blobs.open({ dataDir, disk, log: silentLog })
-      disk.dieAt(disk.steps.length + step)
-      const answered = await dying.putAll(small).then(
-        () => true,
-        () => false
-      )
-      await dying.close()
-      if (cut !== 'kill') await disk.losePower(cut)
+    const keepAll = (blobs: Blobs) => blobs.putAll(small)
+    for await (const { dataDir, step, answered } of deaths(t, cut, keepAll)) {
       if (step % 2 === 1) await rm(join(dataDir, 'index'), { recursive: true })
       assert.deepEqual(await incompleteBlobs(dataDir), [])
       const blobs = await openBlobs(t, dataDir)
@@ -110,7 +87,6 @@ for (const cut of CUTS) {
       await blobs.putAll(small)
       for (const { digest, bytes } of small) assert.deepEqual(await blobs.whole(digest), bytes)
       await blobs.close()
-      survivedAll = answered
       assert.ok(step < 60)
     }
   })
@@ -225,6 +201,30 @@ test('a long blob is synced while it streams, and one failing sync ends it', asy
   )
   assert.deepEqual(await filesIn(dataDir), [])
 })
+
+/**
+ * Lets a process die at the first step of the disk while it keeps something, at the second, and so
+ * on, each time in a new directory, until it has answered before its death.
+ */
+async function* deaths(
+  t: TestContext,
+  cut: PowerCut | 'kill',
+  keep: (blobs: Blobs) => Promise<unknown>
+) {
+  for (let step = 0, answered = false; !answered; step += 1) {
+    const dataDir = await scratch(t)
+    const disk = new TestDisk()
+    const dying = await Blobs.open({ dataDir, disk, log: silentLog })
+    disk.dieAt(disk.steps.length + step)
+    answered = await keep(dying).then(
+      () => true,
+      () => false
+    )
+    await dying.close()
+    if (cut !== 'kill') await disk.losePower(cut)
+    yield { dataDir, step, answered }
+  }
+}
 
 function someSmall(): CheckedBlob[] {
   return [0, 5_000].map(sizeBytes => {

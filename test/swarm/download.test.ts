@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StarlingError } from '../../src/errors.ts'
 import type { Outcome } from '../../src/swarm/download.ts'
-import { blob, brief, openFetcher, run, startBad, startHonest, tampered } from './downloads.ts'
-import { closed, MemorySink, makeBlob, rightHead } from './peers.ts'
+import { blob, brief, run, startBad, startHonest, tampered } from './downloads.ts'
+import { closed, MemorySink, makeBlob, openFetcher, rightHead } from './peers.ts'
 
 const MiB = 1024 * 1024
 

@@ -1,13 +1,12 @@
 import type { TestContext } from 'node:test'
 import { type DownloadOptions, download, type Outcome } from '../../src/swarm/download.ts'
 import type { Holder } from '../../src/swarm/fetcher.ts'
-import { type FetcherLimits, HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
 import {
-  asker,
   type Blob,
   type MemorySink,
   makeBlob,
   memorySource,
+  openFetcher,
   rightHead,
   startHolder,
   startRogue
@@ -21,12 +20,6 @@ export const blob = makeBlob(3 * MiB)
 /** Small enough for a test, long enough for a busy machine to give an honest holder its turn. */
 const STALL = { stallTimeoutMs: 1_000, stallBytes: 1024 }
 const LIMITS = { alone: STALL, oneOfSeveral: STALL }
-
-export function openFetcher(t: TestContext, limits: Partial<FetcherLimits> = {}): HttpsFetcher {
-  const fetcher = new HttpsFetcher({ credentials: asker, limits })
-  t.after(() => fetcher.close())
-  return fetcher
-}
 
 /** Downloads from the holders in this order, each again as long as it is not excluded. */
 export function run(

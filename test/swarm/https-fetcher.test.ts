@@ -2,9 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { Readable } from 'node:stream'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { createCredentials } from '../../src/swarm/certificate.ts'
-import { type FetcherLimits, HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
 import type { BlobSource } from '../../src/swarm/send-blob.ts'
 import {
   asker,
@@ -12,6 +11,7 @@ import {
   holderAt,
   makeBlob,
   memorySource,
+  openFetcher,
   rightHead,
   startHolder,
   startRogue
@@ -19,12 +19,6 @@ import {
 import { startRelay } from './relay.ts'
 
 const blob = makeBlob(300_000)
-
-function openFetcher(t: TestContext, limits: Partial<FetcherLimits> = {}): HttpsFetcher {
-  const fetcher = new HttpsFetcher({ credentials: asker, limits })
-  t.after(() => fetcher.close())
-  return fetcher
-}
 
 test('a blob is fetched from any byte on, over one connection', async t => {
   await using node = await startHolder('node', memorySource(blob))

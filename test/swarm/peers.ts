@@ -10,6 +10,7 @@ import { silentLog } from '../../src/log.ts'
 import { type Credentials, createCredentials } from '../../src/swarm/certificate.ts'
 import type { Sink } from '../../src/swarm/download.ts'
 import type { Holder } from '../../src/swarm/fetcher.ts'
+import { type FetcherLimits, HttpsFetcher } from '../../src/swarm/https-fetcher.ts'
 import type { BlobSource } from '../../src/swarm/send-blob.ts'
 import { type ServerOptions, TransferServer } from '../../src/swarm/server.ts'
 import { tlsOptions } from '../../src/swarm/tls.ts'
@@ -51,6 +52,13 @@ function* slices(bytes: Buffer): Generator<Buffer> {
 export interface Node extends AsyncDisposable {
   readonly holder: Holder
   readonly server: TransferServer
+}
+
+/** A fetcher of {@link asker} that closes with the test. */
+export function openFetcher(t: TestContext, limits: Partial<FetcherLimits> = {}): HttpsFetcher {
+  const fetcher = new HttpsFetcher({ credentials: asker, limits })
+  t.after(() => fetcher.close())
+  return fetcher
 }
 
 /** An honest node: the real server, which knows {@link asker}. */
