@@ -117,12 +117,7 @@ export class Batches {
   #next({ digest, asked }: Wish, excluded: ReadonlySet<string>): Holder | undefined {
     const { locator, holders } = this.#options
     if (asked.size >= MAX_TURNS) return undefined
-    for (const equals of locator.candidates(digest)) {
-      const able = equals.filter(({ id }) => !this.#plain.has(id))
-      const holder = holders.next(able, excluded)
-      if (holder !== undefined) return holder
-    }
-    return undefined
+    return holders.nextRanked(locator.candidates(digest), excluded.union(this.#plain))
   }
 
   /** The first ones in line that this holder may have. */

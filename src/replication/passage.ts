@@ -73,10 +73,8 @@ export class Passage {
   ): Holder | undefined {
     const { locator, holders } = this.#options
     const candidates = locator.candidates(digest)
-    for (const equals of candidates) {
-      const holder = holders.next(equals, excluded)
-      if (holder !== undefined) return holder
-    }
+    const holder = holders.nextRanked(candidates, excluded)
+    if (holder !== undefined) return holder
     skipped.some = candidates.flat().some(({ id }) => !excluded.has(id))
     return undefined
   }

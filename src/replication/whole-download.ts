@@ -92,14 +92,11 @@ export class WholeDownload {
     }
   }
 
-  /** Ranks are asked in turn, so that who is likely to have the blob comes before the rest. */
   #nextHolder(excluded: ReadonlySet<string>): Holder | undefined {
     const { locator, holders } = this.#options
     const candidates = locator.candidates(this.digest)
-    for (const equals of candidates) {
-      const holder = holders.next(equals, excluded)
-      if (holder !== undefined) return holder
-    }
+    const holder = holders.nextRanked(candidates, excluded)
+    if (holder !== undefined) return holder
     this.#skipped = candidates.flat().some(({ id }) => !excluded.has(id))
     return undefined
   }

@@ -53,6 +53,18 @@ export class Holders {
     return best[Math.floor(this.#random() * best.length)]
   }
 
+  /** {@link next} of the first rank that has one, so that who is likely to have a blob comes first. */
+  nextRanked(
+    ranks: readonly (readonly Holder[])[],
+    excluded: ReadonlySet<string>
+  ): Holder | undefined {
+    for (const equals of ranks) {
+      const holder = this.next(equals, excluded)
+      if (holder !== undefined) return holder
+    }
+    return undefined
+  }
+
   /** For how long this holder is still put aside; 0 when it is not. */
   asideMs(id: string): number {
     const standing = this.#standings.get(id)
