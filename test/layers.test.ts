@@ -16,7 +16,8 @@ const BASE = [
   'deadline',
   'directories',
   'small-file',
-  'listen-error'
+  'listen-error',
+  'kernel'
 ]
 const PLANES = ['records', 'swarm', 'mesh', 'store']
 const SIDES = ['registry', 'admin', 'replication']
@@ -57,6 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   deadline: [],
   directories: [],
   'small-file': BASE,
+  kernel: [],
   closers: [],
   log: BASE,
   'young-generation': [],
@@ -67,7 +69,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const PACKAGES: readonly { readonly name: RegExp; readonly only: readonly string[] }[] = [
   { name: /^(libp2p|@libp2p\/.+|@chainsafe\/.+|@multiformats\/.+)$/, only: ['mesh'] },
   { name: /^(fastify|@fastify\/.+)$/, only: ['registry', 'admin'] },
-  { name: /^(level|classic-level|abstract-level)$/, only: ['store', 'records'] }
+  { name: /^(level|classic-level|abstract-level)$/, only: ['store', 'records'] },
+  { name: /^koffi$/, only: ['kernel'] }
 ]
 
 /** What reaches outside, and the one file that does. */

@@ -1,6 +1,7 @@
 import { open, stat } from 'node:fs/promises'
 import { type Algorithm, type Digest, finishDigest, startDigest } from '../digest.ts'
 import { StarlingError, systemCode } from '../errors.ts'
+import type { Kernel } from '../kernel.ts'
 import { FileReads } from './file-reads.ts'
 
 /** Hashed in a millisecond at most, so that nobody waits for the event loop. */
@@ -46,9 +47,7 @@ export class BlobFile {
    * been condemned.
    */
   async read(buffer: Uint8Array, position: number): Promise<void> {
-    if (this.#condemned) {
-      throw new StarlingError('DATA_DAMAGED', `${this.#path} was found damaged by another reader`)
-    }
+    this.#checkSound()
     try {
       const bytesRead = await this.#reads.fill(buffer, position)
       if (bytesRead === buffer.length) return
@@ -58,6 +57,15 @@ export class BlobFile {
       throw new StarlingError('DATA_DAMAGED', `cannot read ${this.#path}`, { cause: error })
     }
     throw new StarlingError('DATA_DAMAGED', `${this.#path} has been cut short`)
+  }
+
+  /**
+   * Moves bytes into a socket past this process, as {@link Kernel.sendFile} does. Damage shows by
+   * nothing being moved; throws `DATA_DAMAGED` when the file has been condemned.
+   */
+  async moveTo(kernel: Kernel, socket: number, position: number, count: number): Promise<number> {
+    this.#checkSound()
+    return await this.#reads.moveTo(kernel, socket, position, count)
   }
 
   /** The whole of a small file. Throws `DATA_DAMAGED`. */
@@ -116,6 +124,11 @@ export class BlobFile {
 
   close(): Promise<void> {
     return this.#reads.close()
+  }
+
+  #checkSound(): void {
+    if (!this.#condemned) return
+    throw new StarlingError('DATA_DAMAGED', `${this.#path} was found damaged by another reader`)
   }
 }
 

@@ -118,6 +118,7 @@ export class Blobs {
     return new RangeStream(
       {
         read: (buffer, position) => file.read(buffer, position),
+        moveTo: (...move) => file.moveTo(...move),
         reach: async () => stat.sizeBytes,
         release: async () => {
           this.#readers.remove(digest, file)

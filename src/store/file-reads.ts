@@ -1,5 +1,6 @@
 import { read } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
+import type { Kernel } from '../kernel.ts'
 
 /**
  * The reading of an open file. It goes by callback, since `FileHandle.read` adds 7 % to the processor
@@ -26,6 +27,16 @@ export class FileReads {
     return done
   }
 
+  /** Moves bytes into a socket, as {@link Kernel.sendFile} does; gives how many went. */
+  async moveTo(kernel: Kernel, socket: number, position: number, count: number): Promise<number> {
+    this.#underWay += 1
+    try {
+      return await kernel.sendFile(socket, this.#handle.fd, position, count)
+    } finally {
+      this.#end()
+    }
+  }
+
   /** Waits for what is under way, then closes the file. */
   async close(): Promise<void> {
     if (this.#underWay > 0) {
@@ -39,12 +50,16 @@ export class FileReads {
     return new Promise((resolve, reject) => {
       const length = buffer.length - offset
       read(this.#handle.fd, buffer, offset, length, position, (error, bytesRead) => {
-        this.#underWay -= 1
-        if (this.#underWay === 0) this.#settled?.resolve()
+        this.#end()
         if (error === null) resolve(bytesRead)
         else reject(error)
       })
       this.#underWay += 1
     })
+  }
+
+  #end(): void {
+    this.#underWay -= 1
+    if (this.#underWay === 0) this.#settled?.resolve()
   }
 }

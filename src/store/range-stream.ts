@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import { Readable, type Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { StarlingError } from '../errors.ts'
+import type { Kernel } from '../kernel.ts'
 import { buffers } from './buffers.ts'
+import { type FileBytes, sendByKernel } from './kernel-send.ts'
 import { sendRange } from './send-range.ts'
 
 /** Bytes from `start` up to, not including, `end`. */
@@ -15,6 +17,8 @@ export interface ByteRange {
 export interface RangeSource {
   /** Fills the buffer from `position`; throws when there are not as many bytes. */
   read(buffer: Uint8Array, position: number): Promise<void>
+  /** As {@link Kernel.sendFile} does, from this file: only where it does not grow. */
+  moveTo?(kernel: Kernel, socket: number, position: number, count: number): Promise<number>
   /** Waits until there are bytes after `position`, and gives the position at which they end. */
   reach(position: number): Promise<number>
   /** Called once, when the stream has ended or was destroyed. */
@@ -50,9 +54,10 @@ export class RangeStream extends Readable {
    * has left. Throws when the writable fails or closes first, or when the source breaks off.
    */
   async sendTo(to: Writable, onBytes: (count: number) => void): Promise<void> {
-    const sizeBytes = this.#end - this.#position
     try {
-      await sendRange(buffer => this.#fill(buffer), sizeBytes, to, onBytes)
+      const bytes = this.#fileBytes()
+      if (bytes !== undefined) await sendByKernel(bytes, to, onBytes)
+      await sendRange(buffer => this.#fill(buffer), this.#leftBytes, to, onBytes)
     } finally {
       // It ends before its time as far as a Readable goes; a file that fails to close is read all the same.
       const released = finished(this).catch(() => undefined)
@@ -64,7 +69,7 @@ export class RangeStream extends Readable {
   /** Hashes all of the range instead of being read, and is destroyed after that. Throws as {@link sendTo}. */
   async sha256(): Promise<Buffer> {
     const hash = createHash('sha256')
-    const buffer = buffers.take(this.#end - this.#position)
+    const buffer = buffers.take(this.#leftBytes)
     try {
       for (;;) {
         const filled = await this.#fill(buffer)
@@ -93,8 +98,27 @@ export class RangeStream extends Readable {
     )
   }
 
+  get #leftBytes(): number {
+    return this.#end - this.#position
+  }
+
+  #fileBytes(): FileBytes | undefined {
+    const { moveTo } = this.#source
+    if (moveTo === undefined) return undefined
+    return {
+      sizeBytes: this.#leftBytes,
+      fill: buffer => this.#fill(buffer),
+      move: async (kernel, socket, maxBytes) => {
+        const count = Math.min(maxBytes, this.#leftBytes)
+        const moved = await moveTo(kernel, socket, this.#position, count)
+        this.#position += moved
+        return moved
+      }
+    }
+  }
+
   async #next(): Promise<Buffer | null> {
-    const length = Math.min(CHUNK_BYTES, this.#end - this.#position)
+    const length = Math.min(CHUNK_BYTES, this.#leftBytes)
     return (await this.#fill(Buffer.allocUnsafeSlow(length))) ?? null
   }
 

@@ -1,8 +1,8 @@
 import { ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { StarlingError } from '../errors.ts'
 import { buffers } from './buffers.ts'
+import { Steps } from './steps.ts'
 
 /** Fills the buffer as far as it can, and gives the part that it filled; nothing at the end. */
 export type Fill = (buffer: Buffer) => Promise<Buffer | undefined>
@@ -36,7 +36,7 @@ export async function sendRange(
       const filling = fill(empty)
       // What goes wrong here is met below, unless the writable fails before that.
       filling.catch(() => undefined)
-      await steps.take(written(to, filled))
+      await steps.write(filled)
       onBytes(filled.length)
       filled = await steps.take(filling)
       ;[empty, full] = [full, empty]
@@ -51,41 +51,7 @@ export async function sendRange(
   }
 }
 
-/** Steps to wait for, one after the other, each of which fails when the writable closes. */
-class Steps {
-  readonly #to: Writable
-  readonly #onClose = () => this.#fail(closedEarly())
-  #fail: (error: Error) => void = () => {}
-
-  constructor(to: Writable) {
-    this.#to = to
-    to.once('close', this.#onClose)
-  }
-
-  take<Result>(step: Promise<Result>): Promise<Result> {
-    return new Promise((resolve, reject) => {
-      this.#fail = reject
-      step.then(resolve, reject)
-      if (this.#to.destroyed) this.#onClose()
-    })
-  }
-
-  end(): void {
-    this.#to.off('close', this.#onClose)
-  }
-}
-
-function written(to: Writable, bytes: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    to.write(bytes, error => (error ? reject(error) : resolve()))
-  })
-}
-
 /** Whether it is an answer that goes to the kernel as it is. */
 function isPlain(to: Writable): boolean {
   return to instanceof ServerResponse && !(to.socket instanceof TLSSocket)
-}
-
-function closedEarly(): StarlingError {
-  return new StarlingError('CLOSED', 'the other side has closed')
 }
