@@ -13,6 +13,8 @@ export interface Kernel {
   sendFile(socket: number, file: number, position: number, count: number): Promise<number>
   /** dup(2): another descriptor, which stays whatever becomes of the first; -1 when there is none. */
   duplicate(descriptor: number): number
+  /** SO_RCVLOWAT: a socket counts as readable only once so many bytes are there, or it has ended. */
+  setReceiveLowWater(socket: number, bytes: number): void
   /** close(2), of what {@link duplicate} gave. */
   close(descriptor: number): void
 }
@@ -31,6 +33,8 @@ export function descriptorOf(socket: Socket): number | undefined {
 }
 
 const SEEK_SET = 0
+const SOL_SOCKET = 1
+const SO_RCVLOWAT = 18
 
 let found: { readonly kernel: Kernel | undefined } | undefined
 
@@ -43,6 +47,10 @@ function load(): Kernel | undefined {
     const sendfile = libc.func(
       'int64_t sendfile(int out, int from, void *offset, uint64_t count)'
     ) as KoffiFunc<(out: number, from: number, offset: null, count: number) => number>
+    const setsockopt = libc.func(
+      'int setsockopt(int socket, int level, int name, const void *value, uint32_t bytes)'
+    )
+    const option = new Int32Array(1)
     return {
       sendFile: (socket, file, position, count) =>
         new Promise((resolve, reject) => {
@@ -53,6 +61,10 @@ function load(): Kernel | undefined {
             else resolve(Math.max(0, Number(moved)))
           })
         }),
+      setReceiveLowWater(socket, bytes) {
+        option[0] = bytes
+        setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, option, option.byteLength)
+      },
       duplicate: libc.func('int dup(int descriptor)'),
       close: libc.func('int close(int descriptor)')
     }

@@ -1,6 +1,7 @@
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { StarlingError } from '../errors.ts'
 import type { Holder } from './fetcher.ts'
+import type { Gathering } from './gathering.ts'
 import { connectPinned } from './pinned-socket.ts'
 import { MAX_HEAD_BYTES, type Reply, readReply } from './reply.ts'
 
@@ -8,6 +9,7 @@ export interface LineOptions {
   readonly holder: Holder
   readonly tls: ConnectionOptions
   readonly connectTimeoutMs: number
+  readonly gathering: Gathering
   readonly signal: AbortSignal
 }
 
@@ -25,11 +27,13 @@ const READ_BYTES = 64 * 1024
 export class Line {
   readonly #socket: TLSSocket
   readonly #host: string
+  readonly #gathering: Gathering
   #state: State = IDLE
   #head = Buffer.alloc(0)
 
   /** Throws `PEER_REFUSED` when the holder shows another certificate, else `PEER_FAILED`. */
-  static open({ holder, tls, connectTimeoutMs, signal }: LineOptions): Promise<Line> {
+  static open(options: LineOptions): Promise<Line> {
+    const { holder, tls, connectTimeoutMs, gathering, signal } = options
     return new Promise((resolve, reject) => {
       let line: Line | undefined
       // `onread` is read by `tls.connect` but missing from its types.
@@ -37,18 +41,19 @@ export class Line {
         buffer: Buffer.allocUnsafeSlow(READ_BYTES),
         callback: (count: number, buffer: Buffer) => line?.read(buffer.subarray(0, count)) ?? true
       }
-      const options = { ...tls, noDelay: true, onread }
-      connectPinned({ holder, tls: options, connectTimeoutMs, signal }, (error, socket) => {
+      const reading = { ...tls, noDelay: true, onread }
+      connectPinned({ holder, tls: reading, connectTimeoutMs, signal }, (error, socket) => {
         if (error !== null) return reject(ofPeer(error))
-        line = new Line(socket, holder.host)
+        line = new Line(socket, holder.host, gathering)
         resolve(line)
       })
     })
   }
 
-  private constructor(socket: TLSSocket, host: string) {
+  private constructor(socket: TLSSocket, host: string, gathering: Gathering) {
     this.#socket = socket
     this.#host = host
+    this.#gathering = gathering
     socket.on('error', error => this.#fail(error))
     socket.on('close', () =>
       this.#fail(new StarlingError('PEER_FAILED', 'the peer closed the connection'))
@@ -85,6 +90,7 @@ export class Line {
 
   /** Takes what comes in; false when no more is wanted for now. */
   read(chunk: Buffer): boolean {
+    this.#gathering.took(this.#socket, chunk.length)
     try {
       switch (this.#state.kind) {
         case 'head':

@@ -2,6 +2,7 @@ import { type ConnectionOptions, createSecureContext } from 'node:tls'
 import { StarlingError } from '../errors.ts'
 import type { Credentials } from './certificate.ts'
 import type { Holder } from './fetcher.ts'
+import { Gathering } from './gathering.ts'
 import { Line } from './line.ts'
 import { tlsOptions } from './tls.ts'
 
@@ -23,6 +24,7 @@ interface Idle {
 export class Lines {
   readonly #options: LinesOptions
   readonly #tls: ConnectionOptions
+  readonly #gathering = new Gathering()
   /** The order is that of last use. */
   readonly #idle = new Map<Line, Idle>()
 
@@ -43,7 +45,9 @@ export class Lines {
   /** A new line. Throws as {@link Line.open}. */
   async open(holder: Holder, signal: AbortSignal): Promise<Line> {
     const { connectTimeoutMs } = this.#options
-    const line = await Line.open({ holder, tls: this.#tls, connectTimeoutMs, signal })
+    const tls = this.#tls
+    const gathering = this.#gathering
+    const line = await Line.open({ holder, tls, connectTimeoutMs, gathering, signal })
     line.onClosed(() => this.#forget(line))
     return line
   }
