@@ -27,9 +27,10 @@ export interface Limits {
   readonly offerWindow: number
   /**
    * When waiting announcements are sent: this old, if no neighbour has the piece; else this old; or
-   * this many. A third less of them than when all leave after 10 ms, and 64 MiB among 8 nodes at
-   * 200 Mbit/s spread as fast; with more than 4 pieces at once 200 nodes at 1 Gbit/s lose 1 %
-   * (`bench simulate`).
+   * this many. A message costs a third of a millisecond at either end, whatever is in it. With 4, 6
+   * and 8 pieces at once a thousand nodes at 1 Gbit/s reach 0.96, 0.93 and 0.92 of the bound
+   * (`bench simulate`), and eight real ones on two processors need less of these the more there are
+   * (`bench replicate`).
    */
   readonly announceMs: number
   readonly announceLateMs: number
@@ -50,7 +51,7 @@ export const DEFAULT_LIMITS: Limits = {
   uploadQueue: 64,
   offerWindow: 2,
   announceMs: 10,
-  announceLateMs: 50,
-  announcePieces: 4,
+  announceLateMs: 300,
+  announcePieces: 6,
   tickMs: 100
 }
