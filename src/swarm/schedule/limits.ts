@@ -51,7 +51,7 @@ export const DEFAULT_LIMITS: Limits = {
   uploadQueue: 64,
   offerWindow: 2,
   announceMs: 10,
-  announceLateMs: 300,
+  announceLateMs: 150,
   announcePieces: 6,
   tickMs: 100
 }

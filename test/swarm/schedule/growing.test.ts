@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Bits } from '../../../src/swarm/schedule/bits.ts'
+import { DEFAULT_LIMITS } from '../../../src/swarm/schedule/limits.ts'
 import type { Effect, Event } from '../../../src/swarm/schedule/messages.ts'
 import { newSchedule } from '../../../src/swarm/schedule/schedule.ts'
 import { step } from '../../../src/swarm/schedule/step.ts'
@@ -50,7 +51,7 @@ test('each new piece of a push is offered to one neighbour, and announced once t
   assert.deepEqual([offer?.pieces, others], [[0], []])
   const taker = offer?.peer ?? ''
   node.tell({ kind: 'have', peer: taker, blob: 'push', pieces: [0] })
-  const told = of(node.at(50, { kind: 'tick' }), 'have')
+  const told = of(node.at(DEFAULT_LIMITS.announceLateMs, { kind: 'tick' }), 'have')
   assert.deepEqual(
     told.map(({ peer }) => peer),
     ['a', 'b'].filter(each => each !== taker)

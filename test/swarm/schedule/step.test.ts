@@ -141,7 +141,7 @@ test('announcements wait to be sent together, but not for long', () => {
   assert.deepEqual(of(now, 'have'), [])
   node.tell({ kind: 'arrived', peer: 'a', blob: 'blob', piece: 1 })
   assert.deepEqual(of(node.at(10, { kind: 'tick' }), 'have'), [])
-  const due = of(node.at(50, { kind: 'tick' }), 'have')
+  const due = of(node.at(DEFAULT_LIMITS.announceLateMs, { kind: 'tick' }), 'have')
   assert.deepEqual(
     due.map(({ peer, pieces }) => ({ peer, pieces })),
     [{ peer: 'b', pieces: [0, 1] }]
@@ -178,7 +178,7 @@ test('a source offers each piece to one neighbour and shows it to the others onc
     { peer: 'b', pieces: [1] }
   ])
   node.tell({ kind: 'have', peer: 'a', blob: 'blob', pieces: [0] })
-  const shown = of(node.at(50, { kind: 'tick' }), 'have')
+  const shown = of(node.at(DEFAULT_LIMITS.announceLateMs, { kind: 'tick' }), 'have')
   assert.deepEqual(
     shown.map(({ peer, pieces }) => ({ peer, pieces })),
     [{ peer: 'b', pieces: [0] }]
