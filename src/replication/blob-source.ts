@@ -9,6 +9,7 @@ import type { Cluster } from './cluster.ts'
 import type { Download } from './download.ts'
 import type { Intake } from './intake.ts'
 import { ASK_TIMEOUT_MS } from './lookup.ts'
+import { outlasting } from './outlasting.ts'
 import type { Passage } from './passage.ts'
 import { unavailable } from './unavailable.ts'
 
@@ -88,15 +89,24 @@ export class BlobSource {
     const download = this.#start(digest)
     try {
       const { sizeBytes } = await aborted(download.opened, signal)
-      const follow = (range: ByteRange | undefined) =>
-        download.follow(sizeBytes, range).catch(error => {
-          if (isDisk(error)) return this.#passage.open(digest, sizeBytes, range)
-          throw error
-        })
-      return { sizeBytes, open: async range => this.#held(digest)?.open(range) ?? follow(range) }
+      const open = async (range: ByteRange = { start: 0, end: sizeBytes }) =>
+        this.#held(digest)?.open(range) ?? this.#follow(download, sizeBytes, range)
+      return { sizeBytes, open }
     } catch (error) {
       if (isDisk(error)) return this.#passed(digest)
       return this.#held(digest) ?? this.#absent(digest, error)
+    }
+  }
+
+  async #follow(download: Download, sizeBytes: number, range: ByteRange): Promise<Readable> {
+    const { digest } = download
+    try {
+      const way = await download.follow(sizeBytes, range)
+      const held = () => download.done
+      return outlasting(way, { range, held, read: each => this.#blobs.read(digest, each) })
+    } catch (error) {
+      if (isDisk(error)) return this.#passage.open(digest, sizeBytes, range)
+      throw error
     }
   }
 

@@ -26,12 +26,13 @@ async function measure(rounds: number) {
       const tag = `round-${round}`
       await pushImage({ registry: taker.addresses.registry, repository: REPOSITORY, tag }, image)
       await taker.kill()
-      for (const { addresses, name } of [second, third]) {
+      for (const node of [second, third]) {
+        const { addresses, name } = node
         const from = { registry: addresses.registry, repository: REPOSITORY, tag }
         const pulled = await pullImage(from).catch((error: unknown) => error)
         if (pulled === image.sizeBytes) continue
         lost += 1
-        console.error(`round ${round}: not whole on ${name}:`, pulled)
+        console.error(`round ${round}: not whole on ${name}:`, pulled, node.log)
       }
       const back = await cluster.restart(taker, 'empty')
       ;[taker, second, third] = [second, third, back]
