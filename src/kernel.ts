@@ -7,8 +7,9 @@ export interface Kernel {
   /**
    * sendfile(2), on a thread of Node's pool: moves up to `count` bytes of a file, from `position` on,
    * into a socket without copying them. Gives how many went; 0 when the socket has no room, when the
-   * file ends there, and when it fails, which the next ordinary read or write then explains. It uses
-   * the position of the open file, so a file is moved by one at a time.
+   * file ends there, when {@link MAX_MOVES} are under way, and when it fails, which the next ordinary
+   * read or write then explains. It uses the position of the open file, so a file is moved by one at
+   * a time.
    */
   sendFile(socket: number, file: number, position: number, count: number): Promise<number>
   /** dup(2): another descriptor, which stays whatever becomes of the first; -1 when there is none. */
@@ -19,9 +20,19 @@ export interface Kernel {
   close(descriptor: number): void
 }
 
-/** `undefined` where it is not Linux, or the package that reaches the kernel has no build. */
+/**
+ * At once, each of which has one of Node's four threads for files: were a disk to hold all of them,
+ * nothing could be written or synced. koffi itself refuses more than 256.
+ */
+const MAX_MOVES = 2
+
+/** Where the numbers and sizes below are those of the system; elsewhere all goes the ordinary way. */
+const ARCHITECTURES: readonly string[] = ['x64', 'arm64']
+
+/** `undefined` where the system is another one, or the package that reaches it has no build for it. */
 export function kernel(): Kernel | undefined {
-  found ??= { kernel: process.platform === 'linux' ? load() : undefined }
+  const isKnown = process.platform === 'linux' && ARCHITECTURES.includes(process.arch)
+  found ??= { kernel: isKnown ? load() : undefined }
   return found.kernel
 }
 
@@ -51,16 +62,22 @@ function load(): Kernel | undefined {
       'int setsockopt(int socket, int level, int name, const void *value, uint32_t bytes)'
     )
     const option = new Int32Array(1)
+    let moves = 0
     return {
-      sendFile: (socket, file, position, count) =>
-        new Promise((resolve, reject) => {
-          // With a pointer to the position, koffi 3.3.4 corrupts memory when the call is on a thread.
-          seek(file, position, SEEK_SET)
+      sendFile(socket, file, position, count) {
+        if (moves >= MAX_MOVES) return Promise.resolve(0)
+        // With a pointer to the position, koffi 3.3.4 corrupts memory when the call is on a thread.
+        if (Number(seek(file, position, SEEK_SET)) !== position) return Promise.resolve(0)
+        moves += 1
+        return new Promise<number>((resolve, reject) => {
           sendfile.async(socket, file, null, count, (error, moved) => {
             if (error) reject(error)
             else resolve(Math.max(0, Number(moved)))
           })
-        }),
+        }).finally(() => {
+          moves -= 1
+        })
+      },
       setReceiveLowWater(socket, bytes) {
         option[0] = bytes
         setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, option, option.byteLength)

@@ -19,17 +19,22 @@ export interface FileBytes {
 const MIN_BYTES = 1024 * 1024
 
 /**
- * In one call, which has a thread of Node's pool for as long as file and reader keep up: 15 ms from
- * memory, and no longer than it takes to fill the connection of a reader slower than the disk. With
- * 16 MiB a pull is 5 % slower (`bench pull`).
+ * In one call: what may still leave when damage is found meanwhile, and what a slow disk has a thread
+ * of Node's pool for. With 64 MiB a pull is 5 % quicker (`bench pull`).
  */
-const MAX_MOVE_BYTES = 64 * 1024 * 1024
+const MAX_MOVE_BYTES = 16 * 1024 * 1024
 
 /** Written the ordinary way when a connection is full: that is how to wait until it takes more. */
 const WAITING_BYTES = 64 * 1024
 
-/** In a row, after which the ordinary way goes on alone: the kernel cannot, or the reader is slow. */
+/** In a row, after which the ordinary way goes on alone: the kernel cannot, or helps others. */
 const MAX_IDLE_MOVES = 8
+
+/**
+ * A reader that lets us wait so long goes the ordinary way, too: Node sees how far each of its own
+ * writes has come, and so tells a slow reader from one that is gone.
+ */
+const SLOW_MS = 500
 
 /**
  * Lets the kernel move bytes of a file into the connection of an answer for as long as that is of
@@ -44,18 +49,22 @@ export async function sendByKernel(
   to: Writable,
   onBytes: (count: number) => void
 ): Promise<void> {
-  if (bytes.sizeBytes < MIN_BYTES || !isBare(to)) return
+  if (bytes.sizeBytes < MIN_BYTES || !isFramed(to)) return
   const found = kernel()
   if (found === undefined) return
   const steps = new Steps(to)
   const buffer = buffers.take(WAITING_BYTES)
   let held: HeldSocket | undefined
+  let isSlow = false
   let isOver = false
   try {
-    for (let idleMoves = 0; idleMoves < MAX_IDLE_MOVES; ) {
+    for (let idleMoves = 0; idleMoves < MAX_IDLE_MOVES && !isSlow; ) {
       const filled = await steps.take(bytes.fill(buffer))
       if (filled === undefined) break
-      await steps.write(filled)
+      const slow = setTimeout(() => {
+        isSlow = true
+      }, SLOW_MS)
+      await steps.write(filled).finally(() => clearTimeout(slow))
       onBytes(filled.length)
       // Not before the head is out: until then the connection may be that of an earlier answer.
       held ??= HeldSocket.of(to, found)
@@ -78,6 +87,11 @@ export async function sendByKernel(
   }
 }
 
+/** Whether the answer has told its length, so that nothing is put around its bytes. */
+function isFramed(to: Writable): to is ServerResponse {
+  return to instanceof ServerResponse && !to.chunkedEncoding && to.hasHeader('content-length')
+}
+
 /**
  * The socket of an answer by a descriptor of our own: were the connection closed while bytes are
  * moved, its number could become another connection.
@@ -86,9 +100,12 @@ class HeldSocket {
   readonly descriptor: number
   readonly #kernel: Kernel
   #use: Promise<unknown> = Promise.resolve()
+  #isHeld = true
 
   static of(to: ServerResponse, found: Kernel): HeldSocket | undefined {
-    const socket = to.socket === null ? undefined : descriptorOf(to.socket)
+    // Whose turn it is, and so whether bytes must be encrypted, shows only once the head has left.
+    if (to.socket === null || to.socket instanceof TLSSocket) return undefined
+    const socket = descriptorOf(to.socket)
     const descriptor = socket === undefined ? -1 : found.duplicate(socket)
     return descriptor < 0 ? undefined : new HeldSocket(descriptor, found)
   }
@@ -104,13 +121,9 @@ class HeldSocket {
 
   /** Closes the descriptor as soon as nobody uses it any more. */
   letGo(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
     const close = () => this.#kernel.close(this.descriptor)
     this.#use.then(close, close)
   }
-}
-
-/** Whether bytes that go into its connection by another way are part of the answer. */
-function isBare(to: Writable): to is ServerResponse {
-  if (!(to instanceof ServerResponse) || to.socket instanceof TLSSocket) return false
-  return !to.chunkedEncoding && to.hasHeader('content-length')
 }

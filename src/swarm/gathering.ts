@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { descriptorOf, kernel } from '../kernel.ts'
+import { descriptorOf, type Kernel, kernel } from '../kernel.ts'
 
 /** How long bytes may lie with the kernel. */
 const GATHER_MS = 16
@@ -21,11 +21,17 @@ export class Gathering {
   /** Read from in this turn of the event loop. */
   readonly #heard = new Set<Socket>()
   readonly #resting = new Set<Socket>()
+  readonly #kernel: () => Pick<Kernel, 'setReceiveLowWater'> | undefined
   #bytes = 0
   #timer: NodeJS.Timeout | undefined
 
+  constructor(kernelOf: () => Pick<Kernel, 'setReceiveLowWater'> | undefined = kernel) {
+    this.#kernel = kernelOf
+  }
+
   /** So many bytes were read; there may be more to read in the same turn. */
   took(socket: Socket, bytes: number): void {
+    if (this.#kernel() === undefined) return
     this.#bytes += bytes
     if (this.#heard.size === 0) setImmediate(() => this.#rest())
     this.#heard.add(socket)
@@ -34,7 +40,7 @@ export class Gathering {
   #rest(): void {
     if (this.#bytes < FAST_BYTES) {
       for (const socket of this.#heard) {
-        wakeAfter(socket, RESTING_BYTES)
+        this.#wakeAfter(socket, RESTING_BYTES)
         this.#resting.add(socket)
       }
     }
@@ -45,12 +51,12 @@ export class Gathering {
   #readOn(): void {
     this.#timer = undefined
     this.#bytes = 0
-    for (const socket of this.#resting) wakeAfter(socket, 1)
+    for (const socket of this.#resting) this.#wakeAfter(socket, 1)
     this.#resting.clear()
   }
-}
 
-function wakeAfter(socket: Socket, bytes: number): void {
-  const descriptor = descriptorOf(socket)
-  if (descriptor !== undefined) kernel()?.setReceiveLowWater(descriptor, bytes)
+  #wakeAfter(socket: Socket, bytes: number): void {
+    const descriptor = descriptorOf(socket)
+    if (descriptor !== undefined) this.#kernel()?.setReceiveLowWater(descriptor, bytes)
+  }
 }
