@@ -8,6 +8,13 @@ import type { Talk } from './talk.ts'
 /** A neighbour that was just met can be spoken to within a round trip or two. */
 export const ARRIVAL_MS = 2_000
 
+/**
+ * Where pieces are here, as after a restart: they are lost when the blob comes another way, so it is
+ * worth more to wait for neighbours that are slow to come or to answer, and to ask them again.
+ */
+const PIECES_MS = 8_000
+const ASK_AGAIN_MS = 1_000
+
 export interface FindingOptions {
   readonly seeks: Seeks
   readonly talk: Talk
@@ -38,19 +45,20 @@ export class Finding {
 
   /**
    * Settles with what is known, or a neighbour knows, of a blob; with `undefined` when none does. A
-   * neighbour that was just met is waited for; where pieces of the blob are here already, which are
-   * lost when it comes another way, so is any that may come: for two seconds in all.
+   * neighbour that was just met is waited for, for two seconds; where pieces of the blob are here
+   * already so is any that may come, and all are asked again, for eight.
    */
   async find(digest: Digest): Promise<PieceShape | undefined> {
     const { seeks, talk, store, peers, isExpecting, known, signal } = this.#options
-    const over = withDeadline(ARRIVAL_MS, signal)
+    const soon = withDeadline(ARRIVAL_MS, signal)
+    const late = withDeadline(PIECES_MS, signal)
     const ask = (peer: string) => talk.seek(peer, digest)
     for (;;) {
-      while (isExpecting() && !over.aborted) await this.#arrival(over)
+      while (isExpecting() && !soon.aborted) await this.#arrival(soon)
       const shape = known(digest) ?? (await seeks.find(digest, peers(), ask, signal))
-      if (shape !== undefined || over.aborted) return shape
+      if (shape !== undefined || late.aborted) return shape
       if (!(await store.hasPieces(fileNameOf(digest)))) return undefined
-      await this.#arrival(over)
+      await this.#arrival(withDeadline(ASK_AGAIN_MS, late))
     }
   }
 
