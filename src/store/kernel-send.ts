@@ -20,7 +20,7 @@ const MIN_BYTES = 1024 * 1024
 
 /**
  * In one call: what may still leave when damage is found meanwhile, and what a slow disk has a thread
- * of Node's pool for. With 64 MiB a pull is 5 % quicker (`bench pull`).
+ * of Node's pool for. With 64 MiB a pull is no quicker (`bench pull`).
  */
 const MAX_MOVE_BYTES = 16 * 1024 * 1024
 
